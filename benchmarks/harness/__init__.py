@@ -1,1 +1,1 @@
-
+"""Scenarios, workload, nemesis, history, checkers, supervision and the command line."""

@@ -25,7 +25,14 @@ _TYPES = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
 
 
 class FrameError(ValueError):
-    """The stream is not AMQP 0-9-1 frames (reply code 501): bad type, bad end, or too large."""
+    """The stream is not AMQP 0-9-1 frames (reply code 501): bad type, bad end, or too large.
+
+    ``frames`` are the whole frames that the same chunk held in front of the broken one.
+    """
+
+    def __init__(self, message: str, frames: list[Frame]) -> None:
+        super().__init__(message)
+        self.frames = frames
 
 
 class Frame(NamedTuple):
@@ -68,14 +75,16 @@ class Scanner:
         while end - start >= 7:
             kind, channel, size = _HEAD.unpack_from(buffer, start)
             if kind not in _TYPES:
-                raise FrameError(f"frame type {kind} on channel {channel}")
+                raise FrameError(f"frame type {kind} on channel {channel}", frames)
             if size > self.max_payload:
-                raise FrameError(f"frame of {size} bytes is above the limit of {self.max_payload}")
+                raise FrameError(
+                    f"frame of {size} bytes is above the limit of {self.max_payload}", frames
+                )
             stop = start + OVERHEAD + size
             if stop > end:
                 break
             if buffer[stop - 1] != FRAME_END:
-                raise FrameError(f"frame on channel {channel} does not end with 0xCE")
+                raise FrameError(f"frame on channel {channel} does not end with 0xCE", frames)
             frames.append(Frame(kind, channel, buffer[start:stop]))
             start = stop
         self._rest = buffer[start:]

@@ -1,0 +1,312 @@
+"""One channel: assembling publishes, confirms, delivery tags and what is unacknowledged.
+
+The frequent methods (publish, ack, nack, reject) are handled here from raw frames; the others
+are decoded and handed to the table in ``methods``. A soft error closes this channel alone: its
+unacknowledged messages go back, and everything that still comes in on it is ignored until the
+client's close-ok.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pamqp import commands
+
+from benchmarks.wire.frames import HEADER, METHOD
+
+from . import codec, methods
+from .codec import Message, PublishHead
+from .errors import HardError, SoftError, not_found
+
+if TYPE_CHECKING:
+    from .queues import Consumer, Entry, Queue
+    from .session import Session
+
+
+class Unacked(NamedTuple):
+    """A delivery that waits for its ack. ``consumer`` is None for an answer to basic.get."""
+
+    entry: Entry
+    queue: Queue
+    consumer: Consumer | None
+
+
+class Channel:
+    """The broker's side of one channel."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.broker = session.broker
+        self.number = number
+        #: Most unacknowledged messages of each consumer made from now on; 0 is no limit.
+        self.prefetch = 0
+        #: The same for all consumers together.
+        self.prefetch_all = 0
+        self.consumers: dict[str, Consumer] = {}
+        self.consumers_unacked = 0
+        #: By delivery tag, ascending.
+        self.unacked: dict[int, Unacked] = {}
+        self.last_tag = 0
+        #: What an empty queue name stands for.
+        self.last_queue = ""
+        self.confirms = False
+        self._published = 0
+        self._confirmed = 0
+        self._closing = False
+        self._head: PublishHead | None = None
+        self._header = b""
+        self._missing = 0
+        self._parts: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.number} consumers={len(self.consumers)} un={len(self.unacked)}>"
+
+    # -- input -----------------------------------------------------------------------------
+
+    def on_frame(self, kind: int, raw: bytes) -> None:
+        """Handle one frame. Raises HardError for what ends the connection."""
+        if self._closing:
+            self._on_frame_while_closing(kind, raw)
+            return
+        try:
+            if kind == METHOD:
+                self._on_method(raw)
+            elif self._head is None:
+                raise HardError(505, "expected method frame, got non method frame instead")
+            elif kind == HEADER:
+                self._on_header(raw[7:-1])
+            else:
+                self._on_body(raw[7:-1])
+        except SoftError as error:
+            self._fail(error)
+
+    def _on_method(self, raw: bytes) -> None:
+        index = self.session.method = codec.method_index(raw)
+        if self._head is not None:
+            expected = "content body" if self._header else "content header for class 60"
+            got = "content body" if self._header else "content header"
+            raise HardError(505, f"expected {expected}, got non {got} frame instead")
+        if index == codec.PUBLISH:
+            self._head = codec.parse_publish(raw)
+            self._header = b""
+        elif index == codec.ACK:
+            tag, bits = codec.parse_tag(raw)
+            self._settle(tag, multiple=bits & 1 == 1, requeue=False)
+        elif index == codec.REJECT:
+            tag, bits = codec.parse_tag(raw)
+            self._settle(tag, multiple=False, requeue=bits & 1 == 1)
+        elif index == codec.NACK:
+            tag, bits = codec.parse_tag(raw)
+            self._settle(tag, multiple=bits & 1 == 1, requeue=bits & 2 == 2)
+        else:
+            methods.handle(self, index, codec.decode(raw))
+
+    def _on_header(self, payload: bytes) -> None:
+        if self._header:
+            raise HardError(505, "expected content body, got non content body frame instead")
+        size = codec.parse_header(payload)
+        limit = self.broker.settings.max_message_size
+        if size > limit:
+            raise SoftError(406, f"message size {size} is larger than configured max size {limit}")
+        self._header = payload
+        self._missing = size
+        if not size:
+            self._publish(b"")
+
+    def _on_body(self, payload: bytes) -> None:
+        if not self._header:
+            raise HardError(
+                505,
+                "expected content header for class 60, got non content header frame instead",
+            )
+        self._missing -= len(payload)
+        if self._missing < 0:
+            raise HardError(501, f"content body is {-self._missing} bytes too long")
+        if self._missing:
+            self._parts.append(payload)
+        elif self._parts:
+            self._parts.append(payload)
+            body = b"".join(self._parts)
+            self._parts = []
+            self._publish(body)
+        else:
+            self._publish(payload)
+
+    def _on_frame_while_closing(self, kind: int, raw: bytes) -> None:
+        if kind != METHOD:
+            return
+        index = codec.method_index(raw)
+        if index == commands.Channel.CloseOk.index:
+            del self.session.channels[self.number]
+        elif index == commands.Channel.Close.index:
+            # Both sides closed at the same time: each answers the other.
+            self.session.reply(self.number, commands.Channel.CloseOk())
+
+    # -- publishing ------------------------------------------------------------------------
+
+    def _publish(self, body: bytes) -> None:
+        head, session, broker = self._head, self.session, self.broker
+        assert head is not None
+        self._head = None
+        session.has_published = True
+        exchange = broker.exchanges.get(head.exchange)
+        if exchange is None:
+            raise not_found("exchange", head.exchange)
+        if exchange.internal:
+            raise SoftError(
+                403, f"cannot publish to internal exchange '{exchange.name}' in vhost '/'"
+            )
+        if head.immediate:
+            raise HardError(540, "immediate=true")
+        message = Message(head.exchange, head.routing_key, head.route, self._header, body)
+        queues = broker.route(exchange, head.routing_key)
+        if queues:
+            broker.enqueue(message, queues)
+        else:
+            broker.counts["published"] += 1
+            if head.mandatory:
+                broker.counts["returned"] += 1
+                session.send(codec.no_route(self.number, session.frame_max, message))
+        if self.confirms:
+            self._published += 1
+            if broker.settings.coalesce_confirms:
+                session.confirming[self] = None
+            else:
+                self.flush_confirms()
+
+    def flush_confirms(self) -> None:
+        """Confirm every publish that is not confirmed yet, in one frame."""
+        count = self._published - self._confirmed
+        if count:
+            self._confirmed = self._published
+            self.broker.counts["confirmed"] += count
+            self.session.send(codec.confirm(self.number, self._published, count > 1))
+
+    # -- delivering ------------------------------------------------------------------------
+
+    def deliver(self, consumer: Consumer, entry: Entry) -> None:
+        """Send one message to one consumer of this channel."""
+        tag = self.last_tag = self.last_tag + 1
+        if consumer.no_ack:
+            self.broker.settle(entry)
+        else:
+            consumer.unacked += 1
+            self.consumers_unacked += 1
+            self.unacked[tag] = Unacked(entry, consumer.queue, consumer)
+        session = self.session
+        self.broker.counts["delivered"] += 1
+        session.send(
+            codec.deliver(
+                self.number,
+                session.frame_max,
+                consumer.prefix,
+                tag,
+                entry.redelivered,
+                entry.message,
+            )
+        )
+
+    def hand_out(self, queue: Queue, entry: Entry, no_ack: bool) -> int:
+        """Book one message as fetched by basic.get; returns its delivery tag."""
+        tag = self.last_tag = self.last_tag + 1
+        if no_ack:
+            self.broker.settle(entry)
+        else:
+            self.unacked[tag] = Unacked(entry, queue, None)
+        return tag
+
+    def unpark_consumers(self) -> None:
+        """Something changed that may make consumers of this channel ready."""
+        for consumer in self.consumers.values():
+            self.broker.unpark(consumer)
+
+    def _settle(self, tag: int, *, multiple: bool, requeue: bool) -> None:
+        """Take acknowledgements. Tag 0 with ``multiple`` stands for all there are."""
+        unacked = self.unacked
+        if tag in unacked:
+            if multiple:
+                tags = []
+                for number in unacked:
+                    if number > tag:
+                        break
+                    tags.append(number)
+            else:
+                tags = [tag]
+        elif multiple and tag == 0:
+            tags = list(unacked)
+        else:
+            raise SoftError(406, f"unknown delivery tag {tag}")
+        for number in tags:
+            self._settle_one(unacked.pop(number), requeue)
+        if self.prefetch_all:
+            self.unpark_consumers()
+
+    def _settle_one(self, item: Unacked, requeue: bool) -> None:
+        consumer = item.consumer
+        if consumer is not None:
+            consumer.unacked -= 1
+            self.consumers_unacked -= 1
+            if consumer.parked:
+                self.broker.unpark(consumer)
+        if requeue:
+            self.broker.requeue(item.queue, item.entry)
+        else:
+            self.broker.settle(item.entry)
+
+    def requeue_all(self) -> None:
+        """Give back everything that is unacknowledged."""
+        items = list(self.unacked.values())
+        self.unacked.clear()
+        for item in items:
+            self._settle_one(item, requeue=True)
+
+    # -- consumers and the end -------------------------------------------------------------
+
+    def remove_consumer(self, tag: str) -> None:
+        """Cancel a consumer, if there is one; an auto-delete queue may go with it."""
+        consumer = self.consumers.pop(tag, None)
+        if consumer is not None:
+            # It must not come back into the rotation when its messages are acknowledged.
+            consumer.queue.remove_consumer(consumer)
+            consumer.parked = False
+            self.broker.consumer_removed(consumer.queue)
+
+    def queue_is_gone(self, consumer: Consumer) -> None:
+        """The queue of a consumer was deleted: tell the client if it can be told."""
+        del self.consumers[consumer.tag]
+        consumer.queue.remove_consumer(consumer)
+        consumer.parked = False
+        if "consumer_cancel_notify" in self.session.capabilities:
+            self.session.reply(
+                self.number, commands.Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
+            )
+
+    def release(self) -> None:
+        """The channel ends: consumers go first, so that none gets a message that comes back."""
+        for tag in list(self.consumers):
+            self.remove_consumer(tag)
+        self.requeue_all()
+
+    def close(self) -> None:
+        """The client closed the channel."""
+        self.flush_confirms()
+        self.release()
+        del self.session.channels[self.number]
+        self.session.reply(self.number, commands.Channel.CloseOk())
+
+    def _fail(self, error: SoftError) -> None:
+        self.flush_confirms()
+        self._closing = True
+        self._head = None
+        self._parts = []
+        self.release()
+        class_id, method_id = divmod(self.session.method, 1 << 16)
+        self.session.reply(
+            self.number,
+            commands.Channel.Close(
+                reply_code=error.code,
+                reply_text=error.text,
+                class_id=class_id,
+                method_id=method_id,
+            ),
+        )

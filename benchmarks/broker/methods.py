@@ -1,0 +1,418 @@
+"""The methods of a channel that are not hot: one small function each, in a table by index.
+
+The order of the checks is RabbitMQ's, since it decides which error a client sees (405 before 406,
+403 for a reserved name before anything about the queue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pamqp import base, commands
+
+from . import codec
+from .errors import HardError, SoftError, locked
+from .exchanges import KINDS, Binding, Destination, Exchange
+from .queues import Consumer, Queue
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+Handler = Callable[["Channel", Any], None]
+
+#: Arguments whose wish this broker cannot fulfil: refused rather than ignored.
+_UNSUPPORTED = frozenset(
+    (
+        "x-message-ttl",
+        "x-expires",
+        "x-dead-letter-exchange",
+        "x-dead-letter-routing-key",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-overflow",
+        "x-max-priority",
+        "x-single-active-consumer",
+        "alternate-exchange",
+    )
+)
+
+
+def handle(channel: Channel, index: int, method: base.Frame) -> None:
+    """Carry out one decoded method. Raises SoftError and HardError for what the peer did wrong."""
+    handler = _HANDLERS.get(index)
+    if handler is None:
+        if index >> 16 == commands.Tx.frame_id:
+            raise HardError(540, "transactions are not implemented")
+        raise HardError(503, f"unexpected method {method.name}")
+    handler(channel, method)
+
+
+# -- channel -------------------------------------------------------------------------------
+
+
+def _channel_open(_channel: Channel, _method: commands.Channel.Open) -> None:
+    raise HardError(504, "second 'channel.open' seen")
+
+
+def _channel_close(channel: Channel, _method: commands.Channel.Close) -> None:
+    channel.close()
+
+
+def _channel_close_ok(_channel: Channel, _method: commands.Channel.CloseOk) -> None:
+    """An answer to nothing: RabbitMQ ignores it too."""
+
+
+def _channel_flow(channel: Channel, method: commands.Channel.Flow) -> None:
+    if not method.active:
+        raise HardError(540, "active=false")
+    _reply(channel, commands.Channel.FlowOk(active=True))
+
+
+def _confirm_select(channel: Channel, method: commands.Confirm.Select) -> None:
+    channel.confirms = True
+    if not method.nowait:
+        _reply(channel, commands.Confirm.SelectOk())
+
+
+# -- exchanges -----------------------------------------------------------------------------
+
+
+def _exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> None:
+    broker, name = channel.broker, method.exchange or ""
+    _not_default(name)
+    if method.passive:
+        broker.exchange(name)
+    else:
+        _refuse_arguments(method.arguments)
+        kind = method.exchange_type or ""
+        if kind not in KINDS:
+            raise HardError(503, f"unknown exchange type '{kind}'")
+        durable, auto_delete = bool(method.durable), bool(method.auto_delete)
+        exchange = broker.exchanges.get(name)
+        if exchange is None:
+            _not_reserved("exchange", name)
+            broker.exchanges[name] = Exchange(
+                name,
+                kind,
+                durable=durable,
+                auto_delete=auto_delete,
+                internal=bool(method.internal),
+            )
+        else:
+            for argument, got, current in (
+                ("type", kind, exchange.kind),
+                ("durable", durable, exchange.durable),
+                ("auto_delete", auto_delete, exchange.auto_delete),
+                ("internal", bool(method.internal), exchange.internal),
+            ):
+                _equivalent("exchange", name, argument, got, current)
+    if not method.nowait:
+        _reply(channel, commands.Exchange.DeclareOk())
+
+
+def _exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> None:
+    broker, name = channel.broker, method.exchange or ""
+    _not_default(name)
+    _not_reserved("exchange", name)
+    exchange = broker.exchanges.get(name)
+    if exchange is not None:
+        if method.if_unused and exchange.bindings:
+            raise SoftError(406, f"exchange '{name}' in vhost '/' in use")
+        broker.delete_exchange(exchange)
+    if not method.nowait:
+        _reply(channel, commands.Exchange.DeleteOk())
+
+
+def _exchange_bind(channel: Channel, method: commands.Exchange.Bind) -> None:
+    source, destination = _two_exchanges(channel, method.source, method.destination)
+    _bind(channel, source, destination, method.routing_key, method.arguments)
+    if not method.nowait:
+        _reply(channel, commands.Exchange.BindOk())
+
+
+def _exchange_unbind(channel: Channel, method: commands.Exchange.Unbind) -> None:
+    source, destination = _two_exchanges(channel, method.source, method.destination)
+    _unbind(channel, source, destination, method.routing_key, method.arguments)
+    if not method.nowait:
+        _reply(channel, commands.Exchange.UnbindOk())
+
+
+# -- queues --------------------------------------------------------------------------------
+
+
+def _queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
+    broker, session, name = channel.broker, channel.session, method.queue or ""
+    if method.passive:
+        queue = broker.queue(name, session)
+    else:
+        _refuse_arguments(method.arguments)
+        if name:
+            _not_reserved("queue", name)
+        else:
+            name = broker.new_name("amq.gen-")
+        durable, auto_delete = bool(method.durable), bool(method.auto_delete)
+        existing = broker.queues.get(name)
+        if existing is None:
+            queue = broker.queues[name] = Queue(
+                name,
+                durable=durable,
+                auto_delete=auto_delete,
+                owner=session if method.exclusive else None,
+            )
+        else:
+            queue = existing
+            broker.check_owner(queue, session)
+            _equivalent("queue", name, "durable", durable, queue.durable)
+            _equivalent("queue", name, "auto_delete", auto_delete, queue.auto_delete)
+            if bool(method.exclusive) != (queue.owner is not None):
+                # RabbitMQ answers 405 for this one, in the words of the lock.
+                raise locked(name)
+    channel.last_queue = name
+    if not method.nowait:
+        _reply(
+            channel,
+            commands.Queue.DeclareOk(
+                queue=name, message_count=len(queue), consumer_count=len(queue.consumers)
+            ),
+        )
+
+
+def _queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
+    queue = _find_queue(channel, method.queue)
+    exchange = _bindable(channel, method.exchange)
+    key = method.routing_key
+    if not key and not method.queue:
+        key = queue.name
+    _bind(channel, exchange, queue, key, method.arguments)
+    if not method.nowait:
+        _reply(channel, commands.Queue.BindOk())
+
+
+def _queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
+    queue = _find_queue(channel, method.queue)
+    exchange = _bindable(channel, method.exchange)
+    _unbind(channel, exchange, queue, method.routing_key, method.arguments)
+    _reply(channel, commands.Queue.UnbindOk())
+
+
+def _queue_purge(channel: Channel, method: commands.Queue.Purge) -> None:
+    entries = _find_queue(channel, method.queue).clear()
+    for entry in entries:
+        channel.broker.settle(entry)
+    if not method.nowait:
+        _reply(channel, commands.Queue.PurgeOk(message_count=len(entries)))
+
+
+def _queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
+    broker, name = channel.broker, _queue_name(channel, method.queue)
+    count = 0
+    queue = broker.queues.get(name)
+    if queue is not None:
+        broker.check_owner(queue, channel.session)
+        if method.if_unused and queue.consumers:
+            raise SoftError(406, f"queue '{name}' in vhost '/' in use")
+        if method.if_empty and len(queue):
+            raise SoftError(406, f"queue '{name}' in vhost '/' is not empty")
+        count = broker.delete_queue(queue)
+    if not method.nowait:
+        _reply(channel, commands.Queue.DeleteOk(message_count=count))
+
+
+# -- basic ---------------------------------------------------------------------------------
+
+
+def _basic_qos(channel: Channel, method: commands.Basic.Qos) -> None:
+    if method.prefetch_size:
+        raise HardError(540, f"prefetch_size!=0 ({method.prefetch_size})")
+    if method.global_:
+        channel.prefetch_all = method.prefetch_count or 0
+        channel.unpark_consumers()
+    else:
+        channel.prefetch = method.prefetch_count or 0
+    _reply(channel, commands.Basic.QosOk())
+
+
+def _basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
+    broker = channel.broker
+    tag = method.consumer_tag or ""
+    if tag in channel.consumers:
+        raise HardError(530, f"attempt to reuse consumer tag '{tag}'")
+    queue = _find_queue(channel, method.queue)
+    if any(consumer.exclusive for consumer in queue.consumers) or (
+        method.exclusive and queue.consumers
+    ):
+        raise SoftError(403, f"queue '{queue.name}' in vhost '/' in exclusive use")
+    if not tag:
+        tag = broker.new_name("amq.ctag-")
+    consumer = Consumer(
+        channel,
+        queue,
+        tag,
+        codec.deliver_prefix(tag),
+        no_ack=bool(method.no_ack),
+        exclusive=bool(method.exclusive),
+        prefetch=channel.prefetch,
+    )
+    channel.consumers[tag] = consumer
+    queue.add_consumer(consumer)
+    if not method.nowait:
+        _reply(channel, commands.Basic.ConsumeOk(consumer_tag=tag))
+    broker.wake(queue)
+
+
+def _basic_cancel(channel: Channel, method: commands.Basic.Cancel) -> None:
+    tag = method.consumer_tag or ""
+    channel.remove_consumer(tag)
+    if not method.nowait:
+        _reply(channel, commands.Basic.CancelOk(consumer_tag=tag))
+
+
+def _basic_cancel_ok(_channel: Channel, _method: commands.Basic.CancelOk) -> None:
+    """A client's answer to the broker's own cancel: nothing is left to do."""
+
+
+def _basic_get(channel: Channel, method: commands.Basic.Get) -> None:
+    queue = _find_queue(channel, method.queue)
+    entry = queue.take()
+    if entry is None:
+        _reply(channel, commands.Basic.GetEmpty())
+        return
+    tag = channel.hand_out(queue, entry, bool(method.no_ack))
+    channel.session.send(
+        codec.get_ok(
+            channel.number,
+            channel.session.frame_max,
+            tag,
+            entry.redelivered,
+            entry.message,
+            len(queue),
+        )
+    )
+
+
+def _basic_recover(channel: Channel, method: commands.Basic.Recover) -> None:
+    _recover(channel, method.requeue)
+    _reply(channel, commands.Basic.RecoverOk())
+
+
+def _basic_recover_async(channel: Channel, method: commands.Basic.RecoverAsync) -> None:
+    _recover(channel, method.requeue)
+
+
+# -- what several of them need -------------------------------------------------------------
+
+
+def _reply(channel: Channel, method: base.Frame) -> None:
+    channel.session.reply(channel.number, method)
+
+
+def _recover(channel: Channel, requeue: bool | None) -> None:
+    if not requeue:
+        raise HardError(540, "requeue=false")
+    channel.requeue_all()
+
+
+def _queue_name(channel: Channel, name: str | None) -> str:
+    """The queue that is meant: an empty name stands for the last one declared here."""
+    if name:
+        return name
+    if not channel.last_queue:
+        raise SoftError(404, "no previously declared queue")
+    return channel.last_queue
+
+
+def _find_queue(channel: Channel, name: str | None) -> Queue:
+    return channel.broker.queue(_queue_name(channel, name), channel.session)
+
+
+def _bindable(channel: Channel, name: str | None) -> Exchange:
+    _not_default(name or "")
+    return channel.broker.exchange(name or "")
+
+
+def _two_exchanges(
+    channel: Channel, source: str | None, destination: str | None
+) -> tuple[Exchange, Exchange]:
+    _not_default(source or "")
+    _not_default(destination or "")
+    return channel.broker.exchange(source or ""), channel.broker.exchange(destination or "")
+
+
+def _bind(
+    channel: Channel, source: Exchange, destination: Destination, key: str | None, arguments: object
+) -> None:
+    source.bindings[Binding(destination, key or "", _canonical(arguments))] = None
+    channel.broker.topology_changed()
+
+
+def _unbind(
+    channel: Channel, source: Exchange, destination: Destination, key: str | None, arguments: object
+) -> None:
+    """Remove a binding. One that is not there is no error (RabbitMQ since 3.2)."""
+    binding = Binding(destination, key or "", _canonical(arguments))
+    if binding in source.bindings:
+        del source.bindings[binding]
+        channel.broker.binding_removed(source)
+
+
+def _canonical(arguments: object) -> str:
+    return repr(sorted(arguments.items())) if isinstance(arguments, dict) and arguments else ""
+
+
+def _refuse_arguments(arguments: object) -> None:
+    if not isinstance(arguments, dict):
+        return
+    for name in arguments:
+        if name in _UNSUPPORTED:
+            raise HardError(540, f"argument '{name}' is not implemented")
+    if arguments.get("x-queue-type", "classic") != "classic":
+        raise HardError(540, "only classic queues are implemented")
+
+
+def _not_default(exchange: str) -> None:
+    if not exchange:
+        raise SoftError(403, "operation not permitted on the default exchange")
+
+
+def _not_reserved(kind: str, name: str) -> None:
+    if name.startswith("amq."):
+        raise SoftError(403, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+
+
+def _equivalent(kind: str, name: str, argument: str, got: object, current: object) -> None:
+    if got != current:
+        raise SoftError(
+            406,
+            f"inequivalent arg '{argument}' for {kind} '{name}' in vhost '/':"
+            f" received '{_text(got)}' but current is '{_text(current)}'",
+        )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_HANDLERS: dict[int, Handler] = {
+    commands.Channel.Open.index: _channel_open,
+    commands.Channel.Close.index: _channel_close,
+    commands.Channel.CloseOk.index: _channel_close_ok,
+    commands.Channel.Flow.index: _channel_flow,
+    commands.Confirm.Select.index: _confirm_select,
+    commands.Exchange.Declare.index: _exchange_declare,
+    commands.Exchange.Delete.index: _exchange_delete,
+    commands.Exchange.Bind.index: _exchange_bind,
+    commands.Exchange.Unbind.index: _exchange_unbind,
+    commands.Queue.Declare.index: _queue_declare,
+    commands.Queue.Bind.index: _queue_bind,
+    commands.Queue.Unbind.index: _queue_unbind,
+    commands.Queue.Purge.index: _queue_purge,
+    commands.Queue.Delete.index: _queue_delete,
+    commands.Basic.Qos.index: _basic_qos,
+    commands.Basic.Consume.index: _basic_consume,
+    commands.Basic.Cancel.index: _basic_cancel,
+    commands.Basic.CancelOk.index: _basic_cancel_ok,
+    commands.Basic.Get.index: _basic_get,
+    commands.Basic.Recover.index: _basic_recover,
+    commands.Basic.RecoverAsync.index: _basic_recover_async,
+}

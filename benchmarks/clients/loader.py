@@ -1,0 +1,80 @@
+"""Finding an adapter: a name from the table, or ``path/to/file.py:ClassName``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from benchmarks.clients.base import UNDECLARABLE, Client
+
+#: name -> (module below benchmarks.clients, class)
+CLIENTS = {"amqpool": ("amqpool", "AmqpoolClient")}
+
+
+class ClientError(Exception):
+    """No such client, not installed, or it declares what it may not; the text says what to do."""
+
+
+def load_client(name: str) -> type[Client]:
+    """Return the adapter class. Raises ClientError."""
+    if name in CLIENTS:
+        module, attribute = CLIENTS[name]
+        return _checked(
+            getattr(importlib.import_module(f"benchmarks.clients.{module}"), attribute), name
+        )
+    path, colon, attribute = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        known = ", ".join(sorted(CLIENTS))
+        raise ClientError(
+            f"unknown client {name!r}: give one of {known}, or an adapter as path/to/file.py:Class"
+        )
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ClientError(f"client {name!r}: there is no file {path}")
+    # A name of its own, so that two adapter files called client.py cannot be taken for each other.
+    module_name = f"amqpool_adapter_{file.stem}_{abs(hash(file)):x}"
+    specification = importlib.util.spec_from_file_location(module_name, file)
+    if specification is None or specification.loader is None:
+        raise ClientError(f"client {name!r}: {path} is not a Python file")
+    loaded = importlib.util.module_from_spec(specification)
+    sys.modules[module_name] = loaded
+    # An adapter may stand beside helpers of its own, as any script may.
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    try:
+        specification.loader.exec_module(loaded)
+    except ImportError as error:
+        raise ClientError(f"client {name!r} cannot be imported: {error}; install it") from error
+    except Exception as error:
+        raise ClientError(f"client {name!r} failed on import: {error!r}") from error
+    if not hasattr(loaded, attribute):
+        raise ClientError(f"client {name!r}: {path} defines no {attribute}")
+    return _checked(getattr(loaded, attribute), name)
+
+
+def _checked(adapter: object, name: str) -> type[Client]:
+    if not (isinstance(adapter, type) and issubclass(adapter, Client)):
+        raise ClientError(f"client {name!r} is not a subclass of benchmarks.clients.base.Client")
+    return adapter
+
+
+def check_declared(client: Client) -> None:
+    """Refuse an adapter that declares a class too broad to mean anything.
+
+    Also imports the library, so that a client that is not installed is told here. Raises
+    ClientError.
+    """
+    try:
+        declared = (*client.recoverable, *client.timeouts)
+    except ImportError as error:
+        raise ClientError(
+            f"client {client.name!r} is not installed: {error}; try: pip install {client.name}"
+        ) from error
+    for kind in declared:
+        if kind in UNDECLARABLE:
+            raise ClientError(
+                f"client {client.name!r} declares {kind.__name__} as recoverable or as a timeout; "
+                "declare the client's own exception classes"
+            )

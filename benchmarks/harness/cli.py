@@ -1,0 +1,175 @@
+"""The command line: ``python -m benchmarks.harness VERB``.
+
+Exit status: 0 all judged invariants hold, 1 one was violated (this outranks the others), 2 usage
+or environment, 3 unknown. What the user can mend is told in one line, without a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clients.loader import CLIENTS, ClientError, load_client
+from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.processes import EnvironmentProblem
+from benchmarks.harness.result import INVALID, VALID
+from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
+from benchmarks.harness.supervise import Request, run_trial
+from benchmarks.harness.table import print_result
+
+HOLDS, VIOLATED, USAGE, UNCLEAR = 0, 1, 2, 3
+STATUS = {VALID: HOLDS, INVALID: VIOLATED}
+
+
+def faults() -> list[str]:
+    """The faults that the proxy knows."""
+    from benchmarks.proxy.faults import FAULTS
+
+    return sorted(FAULTS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.harness",
+        description="Put a threaded AMQP client on trial.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="run one trial and judge it", allow_abbrev=False)
+    run.add_argument("scenario", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    run.add_argument(
+        "--client", default="amqpool", help="a name from `list`, or path/to/file.py:Class"
+    )
+    run.add_argument("--broker", default="embedded", choices=["embedded"])
+    run.add_argument("--load", help="as `list` writes it, for example 50x30x5")
+    for number in ("threads", "iterations", "kill-interval", "cycles"):
+        run.add_argument(f"--{number}", type=int, metavar="N")
+    run.add_argument("--seed", type=int, default=1, metavar="N", help="decides the plan (1)")
+    run.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="end the trial after so long at most"
+    )
+    run.add_argument("--fault", metavar="KIND", help="instead of the scenario's own fault")
+    run.add_argument("--json", metavar="FILE", help="write the result there; - is standard output")
+    listing = verbs.add_parser("list", help="name scenarios, clients, faults and invariants")
+    listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 86400:
+        raise argparse.ArgumentTypeError("must be between 1 and 86400 seconds")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # A terminated command ends like an interrupted one: its processes stop, its report is partial.
+    signal.signal(signal.SIGTERM, _interrupt)
+    verb: Callable[[argparse.Namespace], int] = {"run": _run, "list": _list}[options.verb]
+    try:
+        return verb(options)
+    except (ScenarioError, ClientError, EnvironmentProblem) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("error: interrupted before the trial had begun", file=sys.stderr)
+        return UNCLEAR
+
+
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace) -> int:
+    scenario = find_scenario(options.scenario)
+    load = scenario.load(
+        options.load,
+        threads=options.threads,
+        iterations=options.iterations,
+        kill_interval=options.kill_interval,
+        cycles=options.cycles,
+    )
+    if options.fault is not None:
+        if not scenario.fault:
+            raise ScenarioError(f"{scenario.name} injects no faults: leave --fault out")
+        if options.fault not in faults():
+            raise ScenarioError(f"unknown fault {options.fault!r}: one of {', '.join(faults())}")
+    load_client(options.client)  # a wrong name is told before anything is started
+    _check_writable(options.json)
+    request = Request(
+        scenario.name,
+        scenario.text(load),
+        options.seed,
+        options.client,
+        options.fault,
+        options.seconds,
+    )
+    terminal = sys.stderr.isatty()
+    result = run_trial(request, _show_progress if terminal else None)
+    if terminal:
+        _show_progress("")
+    if options.json != "-":
+        print_result(result)
+    _write_json(options.json, result.document)
+    return STATUS.get(result.verdict, UNCLEAR)
+
+
+def _show_progress(line: str) -> None:
+    sys.stderr.write(f"\r\x1b[K{line}")
+    sys.stderr.flush()
+
+
+def _list(options: argparse.Namespace) -> int:
+    _check_writable(options.json)
+    document: dict[str, Any] = {
+        "scenarios": [
+            {"name": s.name, "loads": list(s.loads), "summary": s.summary}
+            for s in SCENARIOS.values()
+        ],
+        "clients": sorted(CLIENTS),
+        "faults": faults(),
+        "invariants": list(INVARIANTS),
+    }
+    if options.json is None:
+        for scenario in SCENARIOS.values():
+            print(f"{scenario.name:30} {', '.join(scenario.loads):18} {scenario.summary}")
+        print(f"clients:    {', '.join(document['clients'])}, or path/to/file.py:Class")
+        print(f"faults:     {', '.join(document['faults'])}")
+        print(f"invariants: {', '.join(document['invariants'])}")
+    _write_json(options.json, document)
+    return HOLDS
+
+
+def _check_writable(path: str | None) -> None:
+    """Find out before the trial, not after it, that its result could not be kept."""
+    if path is None or path == "-":
+        return
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise EnvironmentProblem(f"--json {path}: there is no folder {folder}")
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise EnvironmentProblem(f"--json {path}: cannot be written")
+
+
+def _write_json(path: str | None, document: dict[str, Any]) -> None:
+    if path is None:
+        return
+    text = json.dumps(document, indent=2) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    temporary = Path(f"{path}.tmp")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise EnvironmentProblem(f"--json {path}: {error.strerror}") from error

@@ -1,0 +1,177 @@
+"""The result of a trial: the JSON of the command line, and how its numbers are made.
+
+Percentiles are numpy's; an empty sample gives None, never 0 and never NaN.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.harness.checkers import Evidence, Finding
+from benchmarks.harness.plan import Plan
+
+if TYPE_CHECKING:
+    from benchmarks.harness.supervise import Request
+
+VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """``document`` is the JSON of DESIGN; ``recoveries_ms`` the raw latencies, in order."""
+
+    document: dict[str, Any]
+    recoveries_ms: list[float]
+
+    @property
+    def verdict(self) -> str:
+        return str(self.document["verdict"])
+
+    @property
+    def violations(self) -> dict[str, int | None]:
+        return dict(self.document["violations"])
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(self.document["metrics"])
+
+
+def percentile(values: list[float], q: float) -> float | None:
+    """The q-th percentile in the unit of ``values``, or None where there are none."""
+    return float(np.percentile(np.asarray(values), q)) if values else None
+
+
+def replay_command(request: Request) -> str:
+    """The command that runs the same plan again."""
+    words = ["python", "-m", "benchmarks.harness", "run", request.scenario]
+    words += ["--load", request.load, "--seed", str(request.seed), "--client", request.client]
+    if request.fault:
+        words += ["--fault", request.fault]
+    if request.seconds:
+        words += ["--seconds", f"{request.seconds:g}"]
+    return shlex.join(words)
+
+
+def verdict_of(findings: dict[str, Finding], reasons: list[str]) -> str:
+    """A proven violation outranks unknown; a doubt or an unjudged invariant outranks valid."""
+    if any(finding.count for finding in findings.values()):
+        return INVALID
+    if reasons or any(finding.count is None for finding in findings.values()):
+        return UNKNOWN
+    return VALID
+
+
+def make_result(
+    request: Request,
+    plan: Plan,
+    evidence: Evidence,
+    findings: dict[str, Finding],
+    reasons: list[str],
+    reconnects: int | None,
+) -> TrialResult:
+    """Put the findings together."""
+    report = evidence.report or {}
+    client = report.get("client") or {}
+    recoveries = report.get("recoveries_ms") or []
+    books = evidence.books
+    load = {key: getattr(plan.load, key) for key in plan.scenario.shape}
+    document = {
+        "scenario": request.scenario,
+        "load": request.load,
+        "params": {**load, "channels": plan.scenario.channels(plan.load)},
+        "seed": request.seed,
+        "plan": plan.digest,
+        "client": client.get("name", request.client),
+        "client_version": client.get("version"),
+        "recoverable": client.get("recoverable"),
+        "broker": "embedded",
+        "verdict": verdict_of(findings, reasons),
+        "unknown_because": reasons,
+        "partial": bool(report.get("partial")) or not report,
+        "violations": {name: finding.count for name, finding in findings.items()},
+        "in_doubt": books.in_doubt if books else None,
+        "discarded": books.discarded if books else None,
+        "duplicates": books.duplicates if books else None,
+        "compared": dict(books.compared) if books else None,
+        "not_judged": {
+            name: finding.reason for name, finding in findings.items() if finding.count is None
+        },
+        "witnesses": [
+            {"invariant": name, "detail": describe(witness), **witness}
+            for name, finding in findings.items()
+            for witness in finding.witnesses
+        ],
+        "metrics": _metrics(report, recoveries, reconnects),
+        "replay": replay_command(request),
+    }
+    return TrialResult(document, recoveries)
+
+
+def _metrics(
+    report: dict[str, Any], recoveries: list[float], reconnects: int | None
+) -> dict[str, Any]:
+    load = report.get("phases", {}).get("load")
+    duration = load[1] - load[0] if load else None
+    operations = report.get("operations")
+    nemesis = report.get("nemesis")
+    return {
+        "duration_s": duration,
+        "operations": operations,
+        "operations_per_s": operations / duration if operations and duration else None,
+        "succeeded": _succeeded(report),
+        "kills": len(nemesis["fired"]) if nemesis else 0,
+        "kills_planned": nemesis["planned"] if nemesis else 0,
+        "reconnects": reconnects,
+        "recovery_p50_ms": percentile(recoveries, 50),
+        "recovery_p99_ms": percentile(recoveries, 99),
+        "close_s": (report.get("closed") or {}).get("seconds"),
+        "leases": (report.get("leases") or {}).get("leases"),
+    }
+
+
+def _succeeded(report: dict[str, Any]) -> dict[str, int]:
+    """Successes of the workers, by operation."""
+    total: dict[str, int] = {}
+    for slot in report.get("slots", ()):
+        if slot["kind"] == "worker":
+            for operation, count in slot["succeeded"].items():
+                total[operation] = total.get(operation, 0) + count
+    return total
+
+
+def describe(witness: dict[str, Any]) -> str:
+    """One line for a witness of any kind."""
+    if "detail" in witness:
+        detail = str(witness["detail"])
+        return f"{witness['operation']}: {detail}" if "operation" in witness else detail
+    if "holders" in witness:
+        first, second = witness["holders"]
+        leases = " and ".join(f"#{number}" for number in witness["leases"])
+        return (
+            f"channel {witness['channel']} in the hands of {first} and {second} (leases {leases})"
+        )
+    if witness.get("idle") == "twice":
+        return f"channel {witness['channel']} stands twice in the free list"
+    if "direction" in witness:
+        where = f"generation {witness['generation']}" if "generation" in witness else "the wire"
+        verb = (
+            "never reached the application"
+            if witness["direction"] == "inbound"
+            else ("was reported as sent and never crossed the wire")
+        )
+        return f"{witness['event']} of {witness['identity']} ({where}) {verb}"
+    if "traceback" in witness:
+        return (
+            f"{witness['times']} x {witness['type']}({witness['text']!r}) in "
+            f"{witness['operation']}, first in {witness['thread']}"
+        )
+    if "seconds" in witness:
+        return (
+            f"{witness['thread']} made no progress for {witness['seconds']:g} s "
+            f"in {witness['operation']}"
+        )
+    return str(witness.get("ended", witness.get("thread", "")))

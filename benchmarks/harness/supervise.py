@@ -1,0 +1,237 @@
+"""The supervisor: broker, proxy and trial as three processes, and a result whatever happens.
+
+A hang, a crash or an exit of the trial becomes a number with its witness; it never becomes a
+benchmark that failed to report. What the *environment* fails at (a broker that does not start, a
+full disk) is an EnvironmentProblem and no verdict on the client.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clients.loader import ClientError
+from benchmarks.harness import child
+from benchmarks.harness.books import books
+from benchmarks.harness.checkers import Evidence, doubts, judge
+from benchmarks.harness.plan import make_plan
+from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
+from benchmarks.harness.result import TrialResult, make_result
+from benchmarks.harness.scenarios import find_scenario
+from benchmarks.proxy.control import Control, ControlError
+from benchmarks.wire.client import WireClient, WireError
+
+#: Seconds beyond its own deadline before a trial is taken for hung: the watchdog inside it ends
+#: it at the deadline, writes all stacks and the report.
+GRACE = 15.0
+#: Seconds between two looks at the child.
+POLL = 0.02
+#: Who logs in at the embedded broker: RabbitMQ's own default on loopback, no secret.
+USER = PASSWORD = "guest"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be tried. ``load`` as it is written; ``seconds`` None: the scenario's own."""
+
+    scenario: str
+    load: str
+    seed: int = 1
+    client: str = "amqpool"
+    fault: str | None = None
+    seconds: float | None = None
+
+
+def run_trial(request: Request, show: Callable[[str], None] | None = None) -> TrialResult:
+    """Run one trial and judge it.
+
+    ``show`` is given a line of progress now and then. Raises ClientError (no such client, not
+    installed), ScenarioError and EnvironmentProblem. KeyboardInterrupt ends all processes and is
+    told in the result: its verdict is ``unknown`` and it is marked as partial.
+    """
+    scenario = find_scenario(request.scenario)
+    load = scenario.load(request.load)
+    plan = make_plan(scenario.name, load, request.seed)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="amqpool-trial-"))
+    except OSError as error:
+        raise EnvironmentProblem(f"no temporary folder: {error}") from error
+    run = _Run(request, folder)
+    try:
+        run.start()
+        evidence = run.observe(show)
+        ledger = run.ledger
+    except OSError as error:
+        raise EnvironmentProblem(f"the trial could not run: {error}") from error
+    finally:
+        run.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    if evidence.report is not None and evidence.report["plan"] != plan.digest:
+        raise EnvironmentProblem("the trial planned something else: the instrument was edited")
+    planned = Counter(step.operation for worker in plan.steps for step in worker)
+    planned["unroutable"] = sum(step.unroutable for worker in plan.steps for step in worker)
+    reconnects = None
+    if ledger is not None:
+        reconnects = max(0, sum(g["ready"] is not None for g in ledger["generations"]) - 1)
+    reasons = run.problems + doubts(evidence, planned, reconnects)
+    return make_result(request, plan, evidence, judge(evidence), reasons, reconnects)
+
+
+class _Run:
+    """The three processes of one trial, and what is collected from them."""
+
+    def __init__(self, request: Request, folder: Path) -> None:
+        self.request = request
+        self.folder = folder
+        self.scenario = find_scenario(request.scenario)
+        self.name = f"t{request.seed}-{secrets.token_hex(3)}"
+        self.queue = f"amqpool.{self.name}"
+        self.token = secrets.token_hex(16)
+        self.seconds = request.seconds or self.scenario.seconds
+        self.services: list[Service] = []
+        self.child: subprocess.Popen[bytes] | None = None
+        self.interrupted = False
+        self.ledger: dict[str, Any] | None = None
+        self.problems: list[str] = []
+        self.report = folder / "report.json"
+        self.progress = folder / "progress.txt"
+        self.stderr = folder / "stderr.txt"
+
+    def start(self) -> None:
+        broker = self._service("broker", ["--port", "0"])
+        self.broker_port = broker.wait_ready()["port"]
+        proxy = self._service(
+            "proxy",
+            ["--upstream", f"127.0.0.1:{self.broker_port}", "--port", "0"],
+            {"AMQPOOL_PROXY_TOKEN": self.token},
+        )
+        with self._client() as client:
+            client.queue_declare(self.queue, durable=True)
+        ready = proxy.wait_ready()
+        self.proxy_port, self.control_port = ready["port"], ready["control"]
+        spec = self.folder / "spec.json"
+        spec.write_text(json.dumps(self._spec()))
+        os.chmod(spec, 0o600)
+        with (self.folder / "stdout.txt").open("wb") as out, self.stderr.open("wb") as err:
+            self.child = subprocess.Popen(
+                [sys.executable, child.__file__, str(spec)],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+
+    def _service(
+        self, name: str, arguments: list[str], environment: dict[str, str] | None = None
+    ) -> Service:
+        service = Service(name, self.folder, arguments, environment)
+        self.services.append(service)
+        return service
+
+    def _client(self) -> WireClient:
+        return WireClient("127.0.0.1", self.broker_port, USER, PASSWORD)
+
+    def _spec(self) -> dict[str, Any]:
+        request = self.request
+        return {
+            "scenario": request.scenario,
+            "load": request.load,
+            "seed": request.seed,
+            "client": request.client,
+            "fault": request.fault,
+            "seconds": self.seconds,
+            "run": self.name,
+            "queue": self.queue,
+            "user": USER,
+            "password": PASSWORD,
+            "broker_port": self.broker_port,
+            "proxy_port": self.proxy_port,
+            "control_port": self.control_port,
+            "control_token": self.token,
+            "report": str(self.report),
+            "progress": str(self.progress),
+        }
+
+    def observe(self, show: Callable[[str], None] | None) -> Evidence:
+        """Wait for the child, then collect ledger and queue, and keep the books."""
+        assert self.child is not None
+        hung = False
+        try:
+            hung = not self._wait(time.monotonic() + self.seconds + GRACE, show)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            stop_process(self.child)
+        if hung:
+            # faulthandler writes all stacks on SIGABRT; a child that ignores it is killed.
+            self.child.send_signal(signal.SIGABRT)
+            stop_process(self.child)
+        status = self.child.poll()
+        stderr = self.stderr.read_text(errors="replace")
+        if status == child.BAD_CLIENT:
+            raise ClientError(stderr.strip())
+        report = self._read_report()
+        ended = f"the trial's process ended with status {status} and no report"
+        evidence = Evidence(report, ended, hung=hung, interrupted=self.interrupted, stderr=stderr)
+        if self.interrupted:
+            self.problems.append("interrupted: this report is partial")
+        try:
+            self._collect(evidence)
+        except (WireError, ControlError, OSError) as error:
+            dead = [service.name for service in self.services if not service.alive]
+            self.problems.append(
+                f"the {' and the '.join(dead) or 'environment'} failed during the trial: {error}"
+            )
+        return evidence
+
+    def _wait(self, deadline: float, show: Callable[[str], None] | None) -> bool:
+        assert self.child is not None
+        while self.child.poll() is None:
+            if time.monotonic() > deadline:
+                return False
+            if show is not None and self.progress.exists():
+                show(self.progress.read_text())
+            time.sleep(POLL)
+        return True
+
+    def _read_report(self) -> dict[str, Any] | None:
+        if not self.report.exists():
+            return None
+        report: dict[str, Any] = json.loads(self.report.read_text())
+        return report
+
+    def _collect(self, evidence: Evidence) -> None:
+        control = Control(self.control_port, self.token, timeout=10.0)
+        path = self.folder / "ledger.json"
+        control.ledger(str(path))
+        control.close()
+        self.ledger = json.loads(path.read_text())
+        report = evidence.report
+        whole = report is not None and not report["partial"] and not report["stalls"]
+        if report is None or not whole or report["overran"]:
+            return
+        with self._client() as client:
+            remaining = [message.message_id for message in client.drain(self.queue, 1_000_000)]
+        assert self.ledger is not None
+        evidence.books = books(
+            self.ledger, report["history"], [m for m in remaining if m], self.queue
+        )
+
+    def stop(self) -> None:
+        """End all processes; safe at any moment, also half started."""
+        if self.child is not None and self.child.poll() is None:
+            stop_process(self.child)
+        for service in reversed(self.services):
+            service.stop()

@@ -1,0 +1,77 @@
+"""The table of one trial, for a terminal. The only module that draws; rich is imported inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.harness.result import INVALID, VALID, TrialResult
+
+#: Lines of one witness's stack or traceback that are printed; the JSON has them whole.
+STACK_LINES = 24
+
+
+def print_result(result: TrialResult) -> None:
+    """Print verdict, counts side by side, metrics, and each violation's witnesses."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    document, metrics = result.document, result.metrics
+    console = Console(highlight=False, soft_wrap=True)
+    colour = {VALID: "green", INVALID: "red"}.get(result.verdict, "yellow")
+    console.print(
+        f"[bold]{document['scenario']}[/] {document['load']}  seed {document['seed']}  "
+        f"plan {document['plan']}  {escape(str(document['client']))} "
+        f"{document['client_version'] or ''}  broker {document['broker']}"
+    )
+    table = Table("invariant", "violations", "note", box=None, pad_edge=False)
+    for name, count in result.violations.items():
+        note = document["not_judged"].get(name, "")
+        shown = "[yellow]not judged[/]" if count is None else f"{'[red]' if count else ''}{count}"
+        table.add_row(name, shown, escape(note))
+    console.print(table)
+    doubt = [f"{name} {_shown(document[name])}" for name in ("in_doubt", "discarded", "duplicates")]
+    console.print("beside them: " + ", ".join(doubt))
+    if document["compared"]:
+        compared = ", ".join(f"{count} {kind}" for kind, count in document["compared"].items())
+        console.print(f"compared: {compared}")
+    for line in _metric_lines(metrics):
+        console.print(line)
+    for reason in document["unknown_because"]:
+        console.print(f"[yellow]unknown because[/] {escape(reason)}")
+    for witness in document["witnesses"]:
+        console.print(f"[red]{witness['invariant']}[/]: {escape(str(witness['detail']))}")
+        for key in ("stack", "traceback", "stderr"):
+            if witness.get(key):
+                lines = str(witness[key]).rstrip().splitlines()[-STACK_LINES:]
+                console.print(escape("\n".join(f"    {line}" for line in lines)))
+        if witness.get("innermost"):
+            console.print(escape(f"    self = {witness['innermost']}"))
+    console.print(f"verdict: [{colour}]{result.verdict}[/]")
+    if result.verdict != VALID:
+        console.print(f"run it again: {escape(document['replay'])}")
+
+
+def _shown(value: Any) -> str:
+    return "not judged" if value is None else str(value)
+
+
+def _metric_lines(metrics: dict[str, Any]) -> list[str]:
+    lines = []
+    if metrics["duration_s"] is not None:
+        rate = metrics["operations_per_s"]
+        lines.append(
+            f"load: {metrics['operations']} operations in {metrics['duration_s']:.2f} s"
+            + (f", {rate:.0f} operations/s" if rate else "")
+        )
+    if metrics["kills_planned"]:
+        lines.append(
+            f"kills {metrics['kills']} of {metrics['kills_planned']}, "
+            f"reconnects {_shown(metrics['reconnects'])}"
+        )
+    if metrics["recovery_p50_ms"] is not None:
+        lines.append(
+            f"recovery p50 {metrics['recovery_p50_ms']:.2f} ms, "
+            f"p99 {metrics['recovery_p99_ms']:.2f} ms"
+        )
+    return lines

@@ -1,0 +1,130 @@
+"""The watchdog: tells a deadlock from slowness, and takes all stacks while they still stand.
+
+A thread is stalled when it made no progress for the stall window, which lies above every bound
+that the client declares. The trial is given up when every thread that is left is stalled, or at
+its deadline; threads that still advance then are slow, not deadlocked.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+from benchmarks.harness.progress import Slot
+
+#: DESIGN: the shortest stall window, in seconds.
+STALL_SECONDS = 5.0
+#: The window is this much above the longest bound of the client: a busy machine is no deadlock.
+MARGIN = 1.5
+#: Seconds between two looks; it wakes rarely, because it shares the GIL with what is measured.
+PERIOD = 0.1
+#: Characters kept of one stack.
+STACK_AT_MOST = 6000
+
+
+def stall_window(longest_bound: float) -> float:
+    """Seconds without progress after which a thread is stalled."""
+    return max(STALL_SECONDS, longest_bound * MARGIN)
+
+
+def stalled(slots: list[dict[str, Any]], now: float, window: float) -> list[dict[str, Any]]:
+    """Of the slots that are not done, those without progress for ``window`` seconds. Pure."""
+    return [slot for slot in slots if not slot["done"] and now - slot["advanced"] > window]
+
+
+class Watchdog:
+    """Looks at the slots it is given; ``ended`` is set when the trial must be given up."""
+
+    def __init__(self, window: float, deadline: float) -> None:
+        self.window = window
+        self.deadline = deadline
+        self.ended = threading.Event()
+        self.overran = False
+        self.stalls: list[dict[str, Any]] = []
+        self.stacks: list[dict[str, Any]] = []
+        # Guards the list of slots. A leaf.
+        self._lock = threading.Lock()
+        self._slots: list[Slot] = []
+
+    def watch(self, slot: Slot) -> Slot:
+        with self._lock:
+            self._slots.append(slot)
+        return slot
+
+    def slots(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [slot.as_json() for slot in self._slots]
+
+    def run(self) -> None:
+        """The body of the watchdog thread."""
+        while not self.ended.wait(PERIOD):
+            self.look(time.monotonic())
+
+    def look(self, now: float) -> None:
+        """One look at all slots; sets ``ended`` when there is nothing left to wait for."""
+        slots = self.slots()
+        pending = [slot for slot in slots if not slot["done"]]
+        hung = stalled(slots, now, self.window)
+        if now > self.deadline:
+            self.overran = True
+        elif not hung or len(hung) < len(pending):
+            return
+        self.stalls = [
+            {
+                "thread": slot["name"],
+                "kind": slot["kind"],
+                "operation": slot["operation"],
+                "seconds": round(now - slot["advanced"], 3),
+            }
+            for slot in hung
+        ]
+        self.stacks = all_stacks()
+        self.ended.set()
+
+
+def all_stacks() -> list[dict[str, Any]]:
+    """Every thread's stack: name, text with source lines, repr of the innermost ``self``."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = []
+    owners = []
+    for ident, frame in sys._current_frames().items():
+        text = "".join(traceback.format_stack(frame))
+        owners.append(frame.f_locals.get("self"))
+        stacks.append(
+            {"thread": names.get(ident, f"thread {ident}"), "stack": text[-STACK_AT_MOST:]}
+        )
+    for stack, described in zip(stacks, _describe(owners), strict=True):
+        stack["innermost"] = described
+    return stacks
+
+
+#: Seconds that all reprs together may take, and how many are tried.
+REPR_SECONDS = 2.0
+REPRS_AT_MOST = 100
+
+
+def _describe(values: list[object]) -> list[str]:
+    """repr of each value, made in a thread of its own.
+
+    A foreign ``__repr__`` may take the very lock over which the client is deadlocked: it must cost
+    the witness its text, never the watchdog its life.
+    """
+    described = [""] * len(values)
+
+    def describe() -> None:
+        for number, value in enumerate(values[:REPRS_AT_MOST]):
+            if value is None:
+                continue
+            described[number] = f"<{type(value).__name__}, whose repr did not return>"
+            try:
+                described[number] = repr(value)[:500]
+            except Exception as error:  # noqa: BLE001 - foreign code; what it raised is told
+                described[number] = f"<{type(value).__name__}: repr raised {error!r}>"
+
+    helper = threading.Thread(target=describe, name="watchdog-repr", daemon=True)
+    helper.start()
+    helper.join(REPR_SECONDS)
+    return list(described)

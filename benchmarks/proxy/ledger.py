@@ -1,0 +1,172 @@
+"""The ledger P of the books: what the proxy forwarded, connection by connection.
+
+It owns the generations (the count of physical connections), their events and the faults. It is
+pure: no sockets, no threads, no clock; whoever forwards says what and when. An event is booked
+when its *last* frame is fed, and a frame is fed only when the kernel took all of it, so an event
+whose frames were still in the proxy when its connection died is not in the ledger. That prevents
+a fault of our own from being charged to the client. Bodies are never kept, and neither is any
+frame of the login, which holds a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from struct import error as struct_error
+from typing import Any, Final
+
+from benchmarks.proxy import fields as f
+from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT, Channel, Fields
+from benchmarks.wire.frames import BODY, HEADER, METHOD, Frame
+
+#: time (seconds of CLOCK_MONOTONIC), kind, channel, incarnation, fields. A tuple, since the
+#: garbage collector stops visiting tuples of plain values and there will be very many.
+Event = tuple[float, str, int, int, Fields]
+
+#: The end of a generation that has none yet.
+OPEN: Final = "open"
+#: The one end that faults nothing: the Close / CloseOk handshake was forwarded.
+CLOSE: Final = "close"
+
+
+class Generation:
+    """The books of one physical connection. Feed it frames in the order they were forwarded."""
+
+    def __init__(self, number: int, opened: float) -> None:
+        self.number = number
+        self.opened = opened
+        self.ready: float | None = None
+        self.closed: float | None = None
+        self.end = OPEN
+        #: Whether a Connection.CloseOk was forwarded: the connection ends by the handshake.
+        self.close_ok = False
+        self.events: list[Event] = []
+        self._channels: dict[int, Channel] = {}
+        self._incarnations: dict[int, int] = {}
+        self._now = opened
+
+    @property
+    def faulted(self) -> bool:
+        """Whether it ended other than by Close / CloseOk. One that has not ended is not."""
+        return self.end not in (OPEN, CLOSE)
+
+    def feed(self, direction: int, frame: Frame, t: float) -> None:
+        """Take a forwarded frame; ``t`` is when its last byte went to the kernel.
+
+        Raises Malformed when a payload ends before the fields that the ledger reads.
+        """
+        self._now = t
+        number, payload = frame.channel, frame.payload
+        try:
+            if frame.type == METHOD:
+                key = f.method_key(payload)
+                if number == 0:
+                    self._connection_method(direction, key, payload)
+                elif key == f.CHANNEL_OPEN and direction == TO_BROKER:
+                    self._open(number)
+                else:
+                    self._channel(number).method(direction, key, payload)
+            elif frame.type == BODY and number:
+                self._channel(number).body(direction, payload)
+            elif frame.type == HEADER and number:
+                self._channel(number).header(direction, payload)
+        except struct_error:
+            raise f.Malformed(f"a frame of {len(payload)} bytes ends before its fields") from None
+
+    def finish(self, end: str, t: float) -> None:
+        """Note when and how the connection ended. Nothing is fed afterwards."""
+        self.end, self.closed = end, t
+        self._channels.clear()
+
+    def document(self) -> dict[str, Any]:
+        """Return what the ledger file says of this generation."""
+        return {
+            "generation": self.number,
+            "opened": self.opened,
+            "ready": self.ready,
+            "closed": self.closed,
+            "end": self.end,
+            "faulted": self.faulted,
+            "events": self.events,
+        }
+
+    def _open(self, number: int) -> None:
+        incarnation = self._incarnations.get(number, 0) + 1
+        self._incarnations[number] = incarnation
+        book = self._book_of(number, incarnation)
+        self._channels[number] = Channel(book)
+        book("open", {})
+
+    def _channel(self, number: int) -> Channel:
+        # Frames on a channel that was never opened belong to incarnation 0: they did cross.
+        channel = self._channels.get(number)
+        if channel is None:
+            channel = self._channels[number] = Channel(self._book_of(number, 0))
+        return channel
+
+    def _book_of(self, number: int, incarnation: int) -> Callable[[str, Fields], None]:
+        def book(kind: str, fields: Fields) -> None:
+            self.events.append((self._now, kind, number, incarnation, fields))
+
+        return book
+
+    def _connection_method(self, direction: int, key: int, payload: bytes) -> None:
+        if key == f.CONNECTION_CLOSE:
+            by = "client" if direction == TO_BROKER else "broker"
+            code, text = f.SHORT.unpack_from(payload, 4)[0], f.short_string(payload, 6)[0]
+            self._book("connection_close", {"by": by, "code": code, "text": text})
+        elif key == f.CONNECTION_CLOSE_OK:
+            self.close_ok = True
+            self._book("connection_close_ok", {})
+        elif direction == TO_CLIENT:
+            if key == f.CONNECTION_OPEN_OK and self.ready is None:
+                self.ready = self._now
+            elif key == f.CONNECTION_BLOCKED:
+                self._book("blocked", {})
+            elif key == f.CONNECTION_UNBLOCKED:
+                self._book("unblocked", {})
+
+    def _book(self, kind: str, fields: Fields) -> None:
+        self.events.append((self._now, kind, 0, 0, fields))
+
+
+class Ledger:
+    """All generations and faults of one run."""
+
+    def __init__(self) -> None:
+        self.generations: list[Generation] = []
+        self.faults: list[dict[str, Any]] = []
+
+    def open(self, t: float) -> Generation:
+        """Begin the next generation; the first is number 1."""
+        generation = Generation(len(self.generations) + 1, t)
+        self.generations.append(generation)
+        return generation
+
+    def fault(self, kind: str, generations: Sequence[int], t: float) -> None:
+        """Note a fault that fired. The generations that it ended say so themselves."""
+        self.faults.append({"t": t, "kind": kind, "generations": list(generations)})
+
+    def document(self) -> dict[str, Any]:
+        """Return the whole ledger as it is written."""
+        return {
+            "generations": [generation.document() for generation in self.generations],
+            "faults": self.faults,
+        }
+
+    def write(self, path: Path) -> int:
+        """Write the ledger to ``path`` as JSON, whole or not at all. Returns the events written.
+
+        Raises OSError when the file cannot be written.
+        """
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("w", encoding="ascii") as file:
+                # dumps, not dump: only the former uses the C encoder, nine times as fast.
+                file.write(json.dumps(self.document(), separators=(",", ":")))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return sum(len(generation.events) for generation in self.generations)

@@ -1,0 +1,199 @@
+"""The proxy itself: one selector loop over the listener, the links, the control port, the lifeline.
+
+It owns the links and the ledger and carries out what the control port asks for. It binds and
+connects to loopback only. It never outlives its parent: standard input is a pipe that the parent
+holds, and when it closes, whatever killed the parent, the loop ends. One link's trouble ends that
+link; running out of descriptors pauses the accepting, not the proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import socket
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from benchmarks.proxy.commands import CommandError, Commands
+from benchmarks.proxy.faults import FAULTS
+from benchmarks.proxy.ledger import Ledger
+from benchmarks.proxy.link import Link
+
+#: Connections that may wait to be accepted: all threads of the largest load may come at once.
+BACKLOG: Final = 1024
+#: Descriptors kept back for listeners, control sessions, the ledger file and Python itself.
+RESERVED_DESCRIPTORS: Final = 64
+#: Links at a time, at most: twice the threads of the largest load, each on its own connection.
+LINK_LIMIT: Final = 1024
+#: Seconds between two looks at deadlines, while there are any. They are seconds long themselves.
+TICK: Final = 0.1
+
+
+class Proxy:
+    """Listens on a loopback ``port`` (0: any) and forwards to ``upstream``, also on loopback.
+
+    Raises OSError when the port is taken.
+    """
+
+    def __init__(self, upstream: tuple[str, int], port: int, token: str) -> None:
+        self.ledger = Ledger()
+        self._upstream = upstream
+        self._links: set[Link] = set()
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+        self._listener.setblocking(False)
+        self._accepting = False
+        self._link_limit = _link_limit()
+        handlers = {"status": self._status, "fault": self._fault, "ledger": self._write_ledger}
+        self._commands = Commands(token, handlers, self._selector)
+        self._accept_while_room()
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def control_port(self) -> int:
+        """The port of the control connection."""
+        return self._commands.port
+
+    def run(self, lifeline: int) -> None:
+        """Serve until the descriptor ``lifeline`` is at its end, or SIGTERM or SIGINT comes.
+
+        Raises PermissionError when the lifeline is a file, which is at its end all the time.
+        Must be called in the main thread, since it takes over the signals.
+        """
+        wake_read, wake_write = socket.socketpair()
+        wake_read.setblocking(False)
+        wake_write.setblocking(False)
+        with wake_read, wake_write:
+            self._selector.register(wake_read, selectors.EVENT_READ, self._on_signal)
+            self._selector.register(lifeline, selectors.EVENT_READ, self._on_lifeline)
+            signal.set_wakeup_fd(wake_write.fileno())
+            numbers = (signal.SIGTERM, signal.SIGINT)
+            previous = [signal.signal(number, _noted) for number in numbers]
+            try:
+                while not self._stopping:
+                    self._turn()
+            finally:
+                for number, handler in zip(numbers, previous, strict=True):
+                    signal.signal(number, handler)
+                signal.set_wakeup_fd(-1)
+                self.close()
+
+    def close(self) -> None:
+        """Close every connection, the control port and the listener."""
+        for link in self._links:
+            link.close("proxy")
+        self._links.clear()
+        self._commands.close()
+        self._listener.close()
+        self._selector.close()
+
+    def _turn(self) -> None:
+        waiting = [link for link in self._links if link.deadline is not None]
+        for key, mask in self._selector.select(TICK if waiting else None):
+            key.data(key.fileobj, mask)
+        now = time.monotonic()
+        for link in waiting:
+            link.expire(now)
+        self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        ended = [link for link in self._links if link.end]
+        self._links.difference_update(ended)
+        if ended:
+            self._accept_while_room()
+
+    def _accept_while_room(self) -> None:
+        room = len(self._links) < self._link_limit
+        if room and not self._accepting:
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        elif self._accepting and not room:
+            self._selector.unregister(self._listener)
+        self._accepting = room
+
+    def _accept(self, _sock: socket.socket, _mask: int) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # the client is gone again
+            return
+        generation = self.ledger.open(time.monotonic())
+        self._links.add(Link(client, self._upstream, generation, self._selector))
+        self._accept_while_room()
+
+    def _on_signal(self, sock: socket.socket, _mask: int) -> None:
+        sock.recv(4096)
+        self._stopping = True
+
+    def _on_lifeline(self, lifeline: int, _mask: int) -> None:
+        if not os.read(lifeline, 4096):
+            self._stopping = True
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        generations = self.ledger.generations
+        return {
+            "generations": len(generations),
+            "ready": sum(generation.ready is not None for generation in generations),
+            "up": sorted(link.generation.number for link in self._links if link.up),
+            "faults": len(self.ledger.faults),
+            "now": time.monotonic(),
+        }
+
+    def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
+        options = dict(request)
+        kind = options.pop("kind", None)
+        fault = FAULTS.get(kind) if isinstance(kind, str) else None
+        if fault is None:
+            raise CommandError(f"no such fault; there are {', '.join(sorted(FAULTS))}")
+        only = options.pop("generations", None)
+        if only is not None and not isinstance(only, list):
+            raise CommandError("generations is a list of numbers")
+        victims = sorted(
+            (
+                link
+                for link in self._links
+                if link.up and (only is None or link.generation.number in only)
+            ),
+            key=lambda link: link.generation.number,
+        )
+        if not victims:
+            return {"fired": False, "why": "no connection that is ready"}
+        try:
+            t = fault(victims, options)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        numbers = [link.generation.number for link in victims]
+        self.ledger.fault(str(kind), numbers, t)
+        self._forget_ended()
+        return {"fired": True, "t": t, "generations": numbers}
+
+    def _write_ledger(self, request: dict[str, Any]) -> dict[str, Any]:
+        path = request.get("path")
+        if not isinstance(path, str) or not Path(path).is_absolute():
+            raise CommandError("ledger needs an absolute path")
+        try:
+            events = self.ledger.write(Path(path))
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot write the ledger to {path}: {error}") from error
+        return {"path": path, "events": events}
+
+
+def _link_limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return LINK_LIMIT
+    return max(1, min(LINK_LIMIT, (soft - RESERVED_DESCRIPTORS) // 2))
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """Leave it to the wake-up descriptor, which the loop reads."""

@@ -1,0 +1,236 @@
+"""The one I/O thread of a connection: it reads, parses, sends what was left over, keeps the beat.
+
+It owns the reading buffer, the parser and the poll, and it is the only thread that closes the
+socket. It never runs user code, never waits for a caller and never decodes arguments, so nothing
+that an application does can keep it from answering a heartbeat or a Close. What it reads goes, one
+batch per read, to the connection, which sorts it into the channels' inboxes.
+
+`wake` and `stop` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from .errors import ConnectionLost, FrameError
+from .frames import FRAME_OVERHEAD, HEARTBEAT
+from .outbox import Outbox
+from .parser import Batch, FrameParser
+from .wire import Wire
+
+#: Read at least this much at once: many small frames then cost one system call.
+READ_SIZE: Final = 128 * 1024
+#: Without a heartbeat the thread wakes this often (seconds), so that no poll is without deadline.
+IDLE_POLL: Final = 60.0
+#: Reads of what a peer had sent before a write to it failed. Its last words fit into the kernel's
+#: receive buffer, 6 MiB by default.
+LAST_READS: Final = 64
+#: How long the closing thread lets a sender leave the socket (seconds). Sends never block.
+SENDER_LEAVES: Final = 1.0
+
+
+class Handler(Protocol):
+    """What the loop needs of the connection."""
+
+    def on_batch(self, batch: Batch) -> None: ...
+
+    def on_lost(self, error: Callable[[], ConnectionLost]) -> None: ...
+
+
+class IoLoop:
+    """See the module's text."""
+
+    def __init__(self, handler: Handler, wire: Wire, outbox: Outbox, parser: FrameParser) -> None:
+        self._handler = handler
+        self._wire = wire
+        self._outbox = outbox
+        self._parser = parser
+        self._stopping = False
+        self._buffer = bytearray(READ_SIZE)
+        self._end = 0
+        #: Seconds between heartbeats, 0 for none; set once by the tune.
+        self.heartbeat = 0.0
+        self._last_received = time.monotonic()
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        # Guards the waker against a wake-up after its descriptors were given back. A leaf.
+        self._wake_lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def start(self, name: str) -> None:
+        """Start the thread. Raises RuntimeError when the system has none left."""
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._close()
+            raise
+        self.thread = thread
+
+    def wake(self) -> None:
+        """End the current poll."""
+        with self._wake_lock:
+            try:
+                self._wake_in.send(b"\0")
+            except OSError:
+                pass  # full: it is awake already; closed: there is nobody to wake
+
+    def stop(self) -> None:
+        """Let the thread end soon; the socket is shut down at once."""
+        self._stopping = True
+        self._wire.shutdown()
+        self.wake()
+
+    def join(self, timeout: float) -> bool:
+        """Whether the thread has ended within `timeout` seconds (True within itself)."""
+        if self.thread is None or self.thread is threading.current_thread():
+            return True
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    # -- the thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except ConnectionLost as error:
+            # One instance per raise: only what it says is kept, not the instance.
+            self._handler.on_lost(_again(error))
+        except BaseException as error:
+            # A defect of ours must not leave callers waiting for a thread that is gone.
+            self._handler.on_lost(_failed(f"the I/O thread failed: {error!r}"))
+            raise
+        finally:
+            self._outbox.wait_idle(time.monotonic() + SENDER_LEAVES)
+            self._close()
+
+    def _loop(self) -> None:
+        poll = select.poll()
+        wire_fd = self._wire.fileno()
+        poll.register(self._wake_out.fileno(), select.POLLIN)
+        writing = False
+        poll.register(wire_fd, select.POLLIN)
+        while not self._stopping:
+            if writing != self._outbox.wants_io:
+                writing = not writing
+                poll.modify(wire_fd, select.POLLIN | (select.POLLOUT if writing else 0))
+            for fd, events in poll.poll(self._poll_timeout()):
+                if fd != wire_fd:
+                    self._drain_waker()
+                    continue
+                if events & ~select.POLLOUT:
+                    self._read()
+                if events & select.POLLOUT and self._outbox.wants_io:
+                    self._flush(io=True)
+            if self._outbox.broken is not None and not self._stopping:
+                self._last_words()
+            self._beat()
+
+    def _read(self) -> None:
+        self._read_once()
+        while self._wire.pending():
+            self._read_once()
+
+    def _read_once(self) -> bool:
+        """One read and its frames; False when there was nothing to read."""
+        try:
+            with memoryview(self._buffer) as view:
+                count = self._wire.receive(view[self._end :])
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke: {_reason(error)}") from error
+        if count is None:
+            return False
+        if not count:
+            raise ConnectionLost("the broker ended the connection without a Close")
+        self._last_received = time.monotonic()
+        self._end += count
+        batch: Batch = {}
+        try:
+            used = self._parser.parse(self._buffer, self._end, batch)
+        finally:
+            if batch:
+                self._handler.on_batch(batch)
+        if used:
+            rest = self._end - used
+            self._buffer[:rest] = self._buffer[used : self._end]
+            self._end = rest
+        if self._end == len(self._buffer):
+            # A frame larger than the buffer; the parser bounds it by the negotiated frame_max.
+            self._buffer.extend(bytes(self._parser.frame_max + FRAME_OVERHEAD))
+        return True
+
+    def _last_words(self) -> None:
+        """A write failed: read what the peer had sent before, then call the connection lost."""
+        broken = self._outbox.broken
+        for _ in range(LAST_READS):
+            if not self._read_once():
+                break
+        assert broken is not None
+        raise ConnectionLost(f"the connection broke: {_reason(broken)}")
+
+    def _flush(self, *, io: bool = False) -> None:
+        try:
+            self._outbox.flush(io=io)
+        except ConnectionLost:
+            pass  # the outbox is broken now; the loop reads the last words, then gives up
+
+    def _poll_timeout(self) -> float:
+        """Milliseconds until the next beat is due."""
+        if not self.heartbeat:
+            return IDLE_POLL * 1000
+        now = time.monotonic()
+        due = min(
+            self._outbox.last_sent + self.heartbeat / 2, self._last_received + 2 * self.heartbeat
+        )
+        # While bytes are stuck no beat can be sent: then only the peer's silence counts.
+        if self._outbox.pending:
+            due = max(due, now + self.heartbeat / 4)
+        return max(0.0, due - now) * 1000 + 1
+
+    def _beat(self) -> None:
+        if not self.heartbeat:
+            return
+        now = time.monotonic()
+        silent = now - self._last_received
+        if silent >= 2 * self.heartbeat:
+            raise ConnectionLost(
+                f"no sign of life from the broker for {silent:.1f} s (two heartbeats)"
+            )
+        if now - self._outbox.last_sent >= self.heartbeat / 2 and not self._outbox.pending:
+            if self._outbox.push(HEARTBEAT):
+                self._flush()
+
+    def _drain_waker(self) -> None:
+        try:
+            while len(self._wake_out.recv(4096)) == 4096:
+                pass
+        except BlockingIOError:
+            pass  # emptied
+
+    def _close(self) -> None:
+        self._wire.shutdown()
+        self._wire.close()
+        with self._wake_lock:
+            self._wake_in.close()
+        self._wake_out.close()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _again(error: ConnectionLost) -> Callable[[], ConnectionLost]:
+    """A maker of new errors that say the same."""
+    kind: type[ConnectionLost] = FrameError if isinstance(error, FrameError) else ConnectionLost
+    text, code, sig = error.reply_text, error.reply_code, error.method_sig
+    return lambda: kind(text, sig, reply_code=code)
+
+
+def _failed(text: str) -> Callable[[], ConnectionLost]:
+    return lambda: ConnectionLost(text)

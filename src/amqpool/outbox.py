@@ -1,0 +1,246 @@
+"""The write path: many threads append, one at a time sends, nobody is ever stuck in a send.
+
+A message is appended as one piece, so its frames stay together. Whoever appends while nobody
+sends becomes the sender: it sends its own bytes at once, and then what others appended meanwhile,
+many messages in one system call (write combining). What the kernel does not take is left to the
+I/O thread, which polls for room; so is the work after `HAND_OVER_ROUNDS`.
+
+The outbox is bounded: a publish waits for room, with a deadline. Control frames (acks, replies,
+heartbeats) are tiny and always accepted. A write error ends the outbox; it is the I/O thread that
+then declares the connection lost, after it has read what the peer had still sent.
+
+Lock order: the outbox lock is a leaf, taken alone or under one channel lock. No send happens
+under it. It guards every attribute below it in `__init__`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .errors import PublishTimeout
+
+#: Sends that one caller does, mostly for others, before the I/O thread takes over. One send costs
+#: some 10 µs, so a publisher gives at most about a millisecond of its time to others.
+HAND_OVER_ROUNDS: Final = 64
+
+#: The outbox belongs to nobody, to a caller that is sending, or to the I/O thread.
+_FREE, _CALLER, _IO = 0, 1, 2
+
+Send = Callable[[bytes | memoryview], int]
+
+
+class Outbox:
+    """Bytes on their way to the kernel."""
+
+    def __init__(
+        self,
+        send: Send,
+        wake_io: Callable[[], None],
+        lost: Callable[[], Exception],
+        limit: int,
+    ) -> None:
+        self._send = send
+        self._wake_io = wake_io
+        self._lost = lost
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._empty = threading.Condition(self._lock)
+        self._chunks: list[bytes] = []
+        self._rest: memoryview | None = None
+        self._pending = 0
+        self._owner = _FREE
+        self._waiting_room = 0
+        self._waiting_empty = 0
+        self.blocked: str | None = None
+        self.broken: OSError | None = None
+        self.closed = False
+        self.last_sent = time.monotonic()
+
+    @property
+    def pending(self) -> int:
+        """Bytes that the kernel does not have yet."""
+        return self._pending
+
+    @property
+    def wants_io(self) -> bool:
+        """Whether the I/O thread is the sender now (it polls for room in the kernel)."""
+        return self._owner == _IO
+
+    def push(self, data: bytes) -> bool:
+        """Append a control frame. True: the caller must call `flush()` once it holds no lock."""
+        with self._lock:
+            return self._append(data)
+
+    def admit(self, data: bytes) -> bool | None:
+        """Append a message if there is room: as `push`, or None when it has to wait.
+
+        There is room while the total stays within the limit, or less than half of it is used: so
+        one large message is never starved by small ones, and the total never passes the limit, or
+        half of it plus one message where that message alone is larger than half of it.
+        """
+        with self._lock:
+            if self._full(len(data)) and not self.closed and self.broken is None:
+                return None
+            return self._append(data)
+
+    def wait_room(self, size: int, deadline: float, waited: float) -> None:
+        """Wait until a message of `size` bytes has a chance. Raises PublishTimeout.
+
+        `deadline` in monotonic seconds; `waited` is the time allowed in all, for the text.
+        """
+        with self._lock:
+            self._waiting_room += 1
+            try:
+                while self._full(size) and not self.closed and self.broken is None:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        raise PublishTimeout(self._why_full(waited))
+                    self._room.wait(remaining)
+            finally:
+                self._waiting_room -= 1
+
+    def set_blocked(self, reason: str | None) -> None:
+        """The broker blocks publishers (connection.blocked), or does no longer (None)."""
+        with self._lock:
+            self.blocked = reason
+            if reason is None:
+                self._room.notify_all()
+
+    def flush(self, *, io: bool = False) -> None:
+        """Send until nothing is left, the kernel is full, or it is another's turn.
+
+        Called by whom `push` or `admit` made the sender, and by the I/O thread (`io`) when the
+        outbox is its own. Never blocks. Raises the connection's error when the send failed.
+        """
+        rounds = 0
+        handed_over = False
+        try:
+            while True:
+                with self._lock:
+                    data = self._next(rounds, io)
+                if data is None:
+                    handed_over = True
+                    break
+                rounds += 1
+                sent = self._send(data)
+                with self._lock:
+                    self._sent(data, sent)
+                    if sent < len(data):
+                        self._owner = _IO
+                        handed_over = True
+                        break
+        except OSError as error:
+            self.fail(error)
+            raise self._lost() from error
+        finally:
+            # Also when this thread is interrupted: somebody must go on sending.
+            if not handed_over:
+                self._give_up()
+        if not io and self._owner == _IO:
+            self._wake_io()
+
+    def wait_empty(self, deadline: float) -> bool:
+        """Wait until the kernel has all that was appended before; False at the deadline."""
+        with self._lock:
+            self._waiting_empty += 1
+            try:
+                while self._pending and not self.closed and self.broken is None:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        return False
+                    self._empty.wait(remaining)
+                return not self._pending
+            finally:
+                self._waiting_empty -= 1
+
+    def wait_idle(self, deadline: float) -> bool:
+        """Wait until no caller is inside a send, so that the socket may be closed."""
+        with self._lock:
+            while self._owner == _CALLER:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return False
+                self._waiting_empty += 1
+                try:
+                    self._empty.wait(remaining)
+                finally:
+                    self._waiting_empty -= 1
+            return True
+
+    def fail(self, error: OSError) -> None:
+        """A write failed: nothing more is accepted; the I/O thread finds out what happened."""
+        with self._lock:
+            if self.broken is None:
+                self.broken = error
+            self._notify_all()
+        self._wake_io()
+
+    def close(self) -> None:
+        """The connection is gone: forget what was not sent and wake everybody."""
+        with self._lock:
+            self.closed = True
+            self._chunks = []
+            self._rest = None
+            self._notify_all()
+
+    # -- under the lock ----------------------------------------------------------------------
+
+    def _full(self, size: int) -> bool:
+        if self.blocked is not None:
+            return True
+        return self._pending + size > self._limit and self._pending > self._limit // 2
+
+    def _why_full(self, waited: float) -> str:
+        if self.blocked is not None:
+            return f"the broker blocked publishers for {waited:.2f} s: {self.blocked}"
+        return (
+            f"the broker took no message for {waited:.2f} s: {self._pending} bytes wait to be "
+            f"sent, the limit is {self._limit}"
+        )
+
+    def _append(self, data: bytes) -> bool:
+        if self.closed or self.broken is not None:
+            raise self._lost()
+        self._chunks.append(data)
+        self._pending += len(data)
+        if self._owner == _FREE:
+            self._owner = _CALLER
+            return True
+        return False
+
+    def _next(self, rounds: int, io: bool) -> bytes | memoryview | None:
+        if self.closed or self.broken is not None or not self._pending:
+            self._owner = _FREE
+            if self._waiting_empty:
+                self._empty.notify_all()
+            return None
+        if rounds >= HAND_OVER_ROUNDS:
+            self._owner = _IO
+            return None
+        if self._rest is not None:
+            return self._rest
+        chunks, self._chunks = self._chunks, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _sent(self, data: bytes | memoryview, sent: int) -> None:
+        self._pending -= sent
+        self.last_sent = time.monotonic()
+        self._rest = memoryview(data)[sent:] if sent < len(data) else None
+        # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
+        if self._waiting_room and self._pending <= self._limit // 2:
+            self._room.notify_all()
+
+    def _notify_all(self) -> None:
+        self._room.notify_all()
+        self._empty.notify_all()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if self._owner == _CALLER:
+                self._owner = _IO if self._pending else _FREE
+            self._notify_all()
+        self._wake_io()

@@ -1,0 +1,303 @@
+"""The proxy as a process: it forwards, ends connections as their peers did, and stays bounded."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pamqp.commands as c
+import pytest
+
+from benchmarks.proxy.link import HIGH_WATER
+from benchmarks.proxy.server import Proxy
+from benchmarks.wire.frames import BODY, PROTOCOL_HEADER, frame
+from tests.proxy.stage import (
+    DEADLINE,
+    MAIN,
+    TOKEN,
+    Pair,
+    ProxyProcess,
+    content,
+    deliver,
+    exactly,
+    method,
+    publish,
+    reset,
+    running,
+    to_end,
+    until,
+)
+
+OPEN_CHANNEL = method(1, c.Channel.Open())
+
+
+@pytest.fixture(name="proxy")
+def _proxy() -> Iterator[ProxyProcess]:
+    with running() as process:
+        yield process
+
+
+def test_frames_pass_both_ways_and_are_booked(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pair = proxy.pair().begin()
+    pair.to_broker(OPEN_CHANNEL, method(1, c.Confirm.Select()), *publish(1, "a"))
+    pair.to_client(method(1, c.Basic.Ack(1)), *deliver(1, 1, "b"))
+    (generation,) = proxy.ledger(tmp_path)["generations"]
+    kinds = [event[1] for event in generation["events"]]
+    assert kinds == ["open", "confirm_select", "publish", "confirm", "deliver"]
+    times = [event[0] for event in generation["events"]]
+    assert times == sorted(times)
+    assert generation["opened"] < generation["ready"] < times[0]
+    status = proxy.control.status()
+    assert times[-1] < status.pop("now")
+    assert status == {"generations": 1, "ready": 1, "up": [1], "faults": 0}
+
+
+def test_a_frame_waits_until_it_is_whole(proxy: ProxyProcess) -> None:
+    pair = proxy.pair().begin()
+    pair.client.sendall(OPEN_CHANNEL[:-1])
+    # Another connection is served meanwhile: the proxy has seen the partial frame by then.
+    proxy.pair().begin()
+    pair.broker.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        pair.broker.recv(1)
+    pair.broker.settimeout(DEADLINE)
+    pair.client.sendall(OPEN_CHANNEL[-1:])
+    assert exactly(pair.broker, len(OPEN_CHANNEL)) == OPEN_CHANNEL
+
+
+def test_the_close_handshake_faults_nothing(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pair = proxy.pair().begin()
+    pair.to_broker(method(0, c.Connection.Close(200, "bye", 0, 0)))
+    pair.to_client(method(0, c.Connection.CloseOk()))
+    until(lambda: proxy.control.status()["up"] == [], "a closed connection is not up")
+    pair.broker.close()
+    assert to_end(pair.client) == (b"", None)
+    pair.client.close()
+    generation = proxy.ended(tmp_path)
+    assert (generation["end"], generation["faulted"]) == ("close", False)
+    assert generation["closed"] >= generation["events"][-1][0]
+
+
+@pytest.mark.parametrize("side", ["client", "broker"])
+@pytest.mark.parametrize("abrupt", [False, True])
+def test_who_ended_it_without_a_handshake(
+    proxy: ProxyProcess, tmp_path: Path, side: str, abrupt: bool
+) -> None:
+    pair = proxy.pair().begin()
+    this, other = pair.client, pair.broker
+    if side == "broker":
+        this, other = other, this
+    this.sendall(OPEN_CHANNEL)
+    if abrupt:
+        reset(this)
+    else:
+        this.close()
+    # What was sent before the end arrives before the end.
+    assert to_end(other) == (OPEN_CHANNEL, None)
+    other.close()
+    generation = proxy.ended(tmp_path)
+    assert (generation["end"], generation["faulted"]) == (side, True)
+
+
+def test_a_half_closed_client_still_gets_its_answers(proxy: ProxyProcess) -> None:
+    pair = proxy.pair().begin()
+    pair.client.shutdown(socket.SHUT_WR)
+    assert to_end(pair.broker) == (b"", None)
+    pair.to_client(*deliver(1, 1, "late"))
+    pair.broker.close()
+    assert to_end(pair.client) == (b"", None)
+
+
+def test_a_side_that_never_closes_is_not_waited_for(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pair = proxy.pair().begin()
+    pair.broker.close()
+    assert to_end(pair.client) == (b"", None)
+    assert proxy.ended(tmp_path)["end"] == "broker"  # and the client is still open
+
+
+def test_no_broker(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with running(port=port) as proxy, proxy.connect() as client:
+        assert to_end(client)[0] == b""
+        assert proxy.ended(tmp_path)["end"] == "broker"
+
+
+# -- back-pressure ------------------------------------------------------------------------------
+
+
+def _paused(sock: socket.socket) -> bool:
+    """Whether the socket takes nothing for half a second: the other end no longer reads."""
+    return not select.select([], [sock], [], 0.5)[1]
+
+
+def _resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Processor time used so far, in clock ticks (of 10 ms)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("slow", ["client", "broker"])
+def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, slow: str) -> None:
+    pair = proxy.pair().begin()
+    reader, writer = pair.client, pair.broker
+    if slow == "broker":
+        reader, writer = writer, reader
+    command = c.Basic.Publish() if slow == "broker" else c.Basic.Return(312, "", "", "q")
+    message = b"".join(content(1, command, b"m\n" + b"x" * 50_000, "m"))
+    before = _resident(proxy.process.pid)
+    writer.setblocking(False)
+    sent = 0
+    while not _paused(writer):
+        assert sent < 64 * 1024 * 1024, "the source was never paused"
+        try:
+            sent += writer.send(message[sent % len(message) :])
+        except BlockingIOError:
+            continue
+    assert sent > HIGH_WATER
+    assert _resident(proxy.process.pid) - before < 4 * HIGH_WATER
+    used = _cpu_ticks(proxy.process.pid)
+    assert _paused(writer)
+    assert _cpu_ticks(proxy.process.pid) - used <= 2, "the proxy spins while it is paused"
+    # Another connection does not notice.
+    proxy.pair().begin()
+
+    booked = [e for e in proxy.ledger(tmp_path)["generations"][0]["events"]]
+    assert 0 < len(booked) < sent // len(message)  # the rest is in our buffers, not in the books
+    messages = sent // len(message)
+    received = exactly(reader, messages * len(message))
+    assert received == message * messages
+    until(
+        lambda: len(proxy.ledger(tmp_path)["generations"][0]["events"]) == messages,
+        "all messages that arrived are booked",
+    )
+
+
+# -- hostile peers ------------------------------------------------------------------------------
+
+TRUNCATED = frame(1, 1, b"\x00\x3c\x00\x28\x00\x00\xff")
+HUGE = b"\x03\x00\x01\xff\xff\xff\xff"
+GARBAGE = [
+    pytest.param(b"\x09\x00\x01\x00\x00\x00\x00\xce", id="frame type"),
+    pytest.param(HUGE, id="huge length"),
+    pytest.param(b"\x03\x00\x01\x00\x00\x00\x01xx", id="frame end"),
+]
+
+
+@pytest.fixture(name="innocent")
+def _innocent(proxy: ProxyProcess) -> Iterator[Pair]:
+    """A connection that must survive whatever another one does."""
+    pair = proxy.pair().begin()
+    yield pair
+    pair.to_broker(OPEN_CHANNEL).to_client(method(1, c.Channel.OpenOk()))
+    assert 1 in proxy.control.status()["up"]
+
+
+@pytest.mark.usefixtures("innocent")
+@pytest.mark.parametrize("garbage", [*GARBAGE, pytest.param(TRUNCATED, id="truncated publish")])
+def test_a_client_s_garbage_ends_its_connection(
+    proxy: ProxyProcess, tmp_path: Path, garbage: bytes
+) -> None:
+    pair = proxy.pair().begin()
+    pair.client.sendall(OPEN_CHANNEL + garbage)
+    to_end(pair.client)
+    received, _ = to_end(pair.broker)
+    assert received.startswith(OPEN_CHANNEL)
+    generation = proxy.ended(tmp_path, 2)
+    assert (generation["end"], generation["faulted"]) == ("client-error", True)
+    assert [event[1] for event in generation["events"]] == ["open"]
+
+
+@pytest.mark.usefixtures("innocent")
+@pytest.mark.parametrize(
+    "garbage", [*GARBAGE, pytest.param(frame(1, 1, b"\x00\x3c\x00\x3c\xff"), id="deliver")]
+)
+def test_a_broker_s_garbage_ends_its_connection(
+    proxy: ProxyProcess, tmp_path: Path, garbage: bytes
+) -> None:
+    pair = proxy.pair().begin()
+    pair.broker.sendall(garbage)
+    to_end(pair.client)
+    assert proxy.ended(tmp_path, 2)["end"] == "broker-error"
+
+
+@pytest.mark.usefixtures("innocent")
+def test_a_client_that_is_not_amqp_never_reaches_the_broker(
+    proxy: ProxyProcess, tmp_path: Path
+) -> None:
+    pair = proxy.pair()
+    pair.client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert to_end(pair.client)[0] == b""
+    assert to_end(pair.broker)[0] == b""
+    assert proxy.ended(tmp_path, 2)["end"] == "client-error"
+
+
+def test_frames_are_limited_by_what_was_negotiated(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pair = proxy.pair().begin()
+    pair.to_broker(method(0, c.Connection.TuneOk(0, 200_000, 0)))
+    pair.to_broker(frame(BODY, 1, b"x" * 200_000)).to_client(frame(BODY, 1, b"x" * 200_000))
+    pair.client.sendall(frame(BODY, 1, b"x" * 200_001)[:7])
+    to_end(pair.client)
+    assert proxy.ended(tmp_path)["end"] == "client-error"
+
+
+@pytest.mark.usefixtures("innocent")
+def test_connections_that_say_nothing_hurt_nobody(proxy: ProxyProcess) -> None:
+    idle = [proxy.connect() for _ in range(50)]
+    for sock in idle[::2]:
+        sock.sendall(PROTOCOL_HEADER[:5])
+    proxy.pair().begin()
+    for sock in idle:
+        reset(sock)
+
+
+def test_descriptors_that_run_out_pause_the_accepting() -> None:
+    # 80 descriptors, 64 of them kept back: room for eight links.
+    limited = ["sh", "-c", 'ulimit -n 80 && exec "$0" "$@"']
+    with running(command=limited) as proxy:
+        pairs = [proxy.pair().begin() for _ in range(8)]
+        with proxy.connect() as ninth:
+            ninth.sendall(PROTOCOL_HEADER)
+            assert proxy.control.status()["generations"] == 8
+            pairs[0].close()
+            broker, _ = proxy.upstream.accept()
+            with broker:
+                broker.settimeout(DEADLINE)
+                assert exactly(broker, len(PROTOCOL_HEADER)) == PROTOCOL_HEADER
+        assert proxy.control.status()["generations"] == 9
+
+
+# -- the life of the process --------------------------------------------------------------------
+
+
+def test_the_lifeline_ends_it(proxy: ProxyProcess) -> None:
+    pair = proxy.pair().begin()
+    assert proxy.process.stdin is not None
+    with ProxyProcess() as other:
+        del other
+    assert pair
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it(number: int) -> None:
+    proxy = ProxyProcess()
+    try:
+        pair = proxy.pair().begin()
+        proxy.process.send_signal(number)
+        assert proxy.process.wait(DEADLINE) == 0
+        assert to_end(pair.client)[0] == b""
+    finally:
+        proxy.stop()
