@@ -19,6 +19,7 @@ from .errors import HardError
 
 #: Class and method id of a method, as the one integer that pamqp calls its index.
 PUBLISH, RETURN, DELIVER = 0x003C0028, 0x003C0032, 0x003C003C
+DECLARE_OK = 0x0032000B
 GET_OK, ACK, REJECT, NACK = 0x003C0047, 0x003C0050, 0x003C005A, 0x003C0078
 
 #: pamqp copies the rest of a table for each of its fields: without a bound, one frame full of
@@ -169,6 +170,17 @@ def short_string(text: str) -> bytes:
     """Encode a short string (at most 255 bytes of UTF-8)."""
     data = text.encode()
     return bytes((len(data),)) + data
+
+
+def declare_ok(channel: int, queue: str, messages: int, consumers: int) -> bytes:
+    """Queue.DeclareOk. Not left to pamqp, which refuses names that RabbitMQ allows."""
+    method = b"%b%b%b%b" % (
+        _INDEX.pack(DECLARE_OK),
+        short_string(queue),
+        _COUNT.pack(messages),
+        _COUNT.pack(consumers),
+    )
+    return b"%b%b\xce" % (_HEAD.pack(METHOD, channel, len(method)), method)
 
 
 def deliver_prefix(consumer_tag: str) -> bytes:

@@ -170,11 +170,8 @@ def _queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
                 raise locked(name)
     channel.last_queue = name
     if not method.nowait:
-        _reply(
-            channel,
-            commands.Queue.DeclareOk(
-                queue=name, message_count=len(queue), consumer_count=len(queue.consumers)
-            ),
+        channel.session.send(
+            codec.declare_ok(channel.number, name, len(queue), len(queue.consumers))
         )
 
 

@@ -54,6 +54,12 @@ def load_client(name: str) -> type[Client]:
     return _checked(getattr(loaded, attribute), name)
 
 
+def portable_name(name: str) -> str:
+    """The same adapter, named so that it is found from any working directory."""
+    path, colon, attribute = name.rpartition(":")
+    return f"{Path(path).resolve()}:{attribute}" if colon else name
+
+
 def _checked(adapter: object, name: str) -> type[Client]:
     if not (isinstance(adapter, type) and issubclass(adapter, Client)):
         raise ClientError(f"client {name!r} is not a subclass of benchmarks.clients.base.Client")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients.loader import ClientError
+from benchmarks.clients.loader import ClientError, portable_name
 from benchmarks.harness import child
 from benchmarks.harness.books import books
 from benchmarks.harness.checkers import Evidence, doubts, judge
@@ -150,7 +150,7 @@ class _Run:
             "scenario": request.scenario,
             "load": request.load,
             "seed": request.seed,
-            "client": request.client,
+            "client": portable_name(request.client),
             "fault": request.fault,
             "seconds": self.seconds,
             "run": self.name,

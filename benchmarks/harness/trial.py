@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,12 @@ class Trial:
             slot = self.watchdog.watch(Slot(f"consumer-{number}", "consumer"))
             consumer = Consumer(context, slot, stop)
             self._start(slot.name, consumer.run)
-            self._until(consumer.consuming.is_set, CONSUMERS_READY)
+            context.consuming.append(consumer.consuming)
             slots.append(slot)
+        self._until(
+            lambda: all(event.is_set() for event in context.consuming) or self._done("consumer"),
+            CONSUMERS_READY,
+        )
         return slots
 
     def _start_workers(self, context: Context) -> None:
@@ -156,6 +161,8 @@ class Trial:
     def _probe(self, context: Context) -> None:
         """After heal: one publish must be confirmed. Whether it was is what its slot says."""
         slot = self.watchdog.watch(Slot("probe", "probe"))
+        # A count of its own: the probe is no operation of the load.
+        context = replace(context, progress=Progress([], slack=0))
         probe = Worker(context, slot, (Step("publish_confirmed", size=BODY_BYTES[0]),))
         self._start(slot.name, lambda: probe.run(threading.Barrier(1), cycles=False))
         self._until(lambda: slot.done)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.clients.base import Client, Delivery, Outgoing, Receipt
@@ -32,8 +32,10 @@ RETRY_PAUSE = (0.001, 0.05)
 #: Iterations in a row that may fail before a worker gives up: what is broken for good has shown
 #: itself by then, and every further try may cost a whole timeout.
 FAILURES_IN_A_ROW = 3
-#: The same for a consumer, which has no plan to get through and may meet several kills in a row.
-CONSUMER_FAILURES = 20
+#: Errors in a row that no fault explains, after which a consumer gives up.
+CONSUMER_FAILURES = 5
+#: Seconds that a cycle waits for the consumers before it strikes without them.
+CONSUMER_BACK = 1.0
 
 
 @dataclass
@@ -50,6 +52,8 @@ class Context:
     progress: Progress
     #: Set when the trial is given up: everybody ends at the next occasion.
     aborted: threading.Event
+    #: One for each consumer, set while its basic.consume stands.
+    consuming: list[threading.Event] = field(default_factory=list)
 
     def expects_errors(self, t: float) -> bool:
         return self.nemesis is not None and self.nemesis.expects_errors(t)
@@ -113,6 +117,7 @@ class Worker:
                 return
             struck = None
             if cycles and context.nemesis is not None:
+                self._await_consumers()
                 struck = context.nemesis.strike()
             succeeded = self._attempt(step)
             if succeeded and struck is not None:
@@ -122,6 +127,13 @@ class Worker:
             if failures == FAILURES_IN_A_ROW:
                 self._slot.gave_up = f"{failures} iterations in a row failed, last {step.operation}"
                 return
+
+    def _await_consumers(self) -> None:
+        """Let the consumers come back (bounded) before the next kill, or nothing is delivered."""
+        deadline = time.monotonic() + CONSUMER_BACK
+        for consuming in self._context.consuming:
+            consuming.wait(max(0.0, deadline - time.monotonic()))
+        self._slot.alive()
 
     def _attempt(self, step: Step) -> bool:
         """Do one step until it succeeds; False when it failed and no fault explains it."""
@@ -262,30 +274,33 @@ class Consumer:
         self._leaser = Leaser(context)
         self._log = context.history.log(slot.name)
         self._incarnation = 0
-        #: Set when the first basic.consume was answered: the load may start.
+        #: Set while a basic.consume that was answered stands.
         self.consuming = threading.Event()
 
     def run(self) -> None:
         """The body of the thread."""
-        failures = 0
+        unexplained, pause = 0, RETRY_PAUSE[0]
         try:
-            while not self._ending() and failures < CONSUMER_FAILURES:
-                before = len(self._log)
+            while not self._ending() and unexplained < CONSUMER_FAILURES:
                 self._slot.begin("consume")
                 try:
                     self._consume_once()
                 except BaseException as error:  # noqa: BLE001 - recorded, every one of them
-                    kind = self._context.recorder.record("operation", self._slot.operation, error)
+                    now = time.monotonic()
+                    operation = self._slot.operation
+                    kind = self._context.recorder.record("operation", operation, error, now)
                     self._slot.end(False)
-                    # Deliveries came before it failed: it is wounded again, not broken.
-                    failures = failures + 1 if len(self._log) - before < 3 else 1
-                    pause = RETRY_PAUSE[1] if kind == "unexpected" else RETRY_PAUSE[0] * failures
+                    if kind == "recoverable" and self._context.expects_errors(now):
+                        unexplained, pause = 0, RETRY_PAUSE[0]
+                    else:
+                        unexplained, pause = unexplained + 1, RETRY_PAUSE[1]
                     if self._context.aborted.wait(pause):
                         return
-            if failures == CONSUMER_FAILURES:
-                self._slot.gave_up = f"{failures} failures in a row"
+                finally:
+                    self.consuming.clear()
+            if unexplained == CONSUMER_FAILURES:
+                self._slot.gave_up = f"{unexplained} errors in a row that no fault explains"
         finally:
-            self.consuming.set()
             self._slot.done = True
 
     def _ending(self) -> bool:

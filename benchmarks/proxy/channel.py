@@ -50,7 +50,9 @@ class Content:
         """Take in the payload of one body frame; of the bytes only the first few are kept."""
         self.missing -= len(body)
         self.checksum = zlib.crc32(body, self.checksum)
-        if len(self.prefix) < IDENTITY_LIMIT:
+        if not self.prefix:
+            self.prefix = body[:IDENTITY_LIMIT]
+        elif len(self.prefix) < IDENTITY_LIMIT:
             self.prefix += body[: IDENTITY_LIMIT - len(self.prefix)]
 
     @property

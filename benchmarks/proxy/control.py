@@ -48,6 +48,13 @@ class Fired(TypedDict, total=False):
     why: str
 
 
+class Written(TypedDict):
+    """Where the ledger is, and how many events it holds."""
+
+    path: str
+    events: int
+
+
 class Control:
     """One connection to the control port. Not for two threads at once: give each its own.
 
@@ -94,10 +101,10 @@ class Control:
         answer: Fired = self._call("fault", kind=kind, **options)
         return answer
 
-    def ledger(self, path: Path | str) -> int:
-        """Have the ledger written to the absolute ``path``. Returns the number of events."""
-        events: int = self._call("ledger", path=str(path))["events"]
-        return events
+    def ledger(self, path: Path | str) -> Written:
+        """Have the ledger of all connections so far written to the absolute ``path``."""
+        answer: Written = self._call("ledger", path=str(path))
+        return answer
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""

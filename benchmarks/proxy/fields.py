@@ -8,6 +8,7 @@ beyond its end into the frame-end octet.
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct
 from struct import error as struct_error
 from typing import Final
@@ -60,6 +61,7 @@ _BEFORE_MESSAGE_ID: Final = (
     (1 << 9, "short string"),  # reply-to
     (1 << 8, "short string"),  # expiration
 )
+_BEFORE_MESSAGE_ID_MASK: Final = 0xFF00
 _MESSAGE_ID: Final = 1 << 7
 _MORE_FLAGS: Final = 1
 
@@ -111,9 +113,7 @@ def header(payload: bytes) -> tuple[int, str | None]:
             at += SHORT.size
         if not flags & _MESSAGE_ID:
             return size, None
-        for flag, kind in _BEFORE_MESSAGE_ID:
-            if not flags & flag:
-                continue
+        for kind in _before_message_id(flags & _BEFORE_MESSAGE_ID_MASK):
             if kind == "octet":
                 at += 1
             elif kind == "table":
@@ -123,3 +123,9 @@ def header(payload: bytes) -> tuple[int, str | None]:
     except struct_error:
         raise Malformed("a content header is cut off") from None
     return size, short_string(payload, at)[0]
+
+
+@cache
+def _before_message_id(flags: int) -> tuple[str, ...]:
+    """What stands before message-id under these flags; 256 answers at most are kept."""
+    return tuple(kind for flag, kind in _BEFORE_MESSAGE_ID if flags & flag)

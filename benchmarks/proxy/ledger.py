@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from struct import error as struct_error
 from typing import Any, Final
@@ -58,20 +58,25 @@ class Generation:
         Raises Malformed when a payload ends before the fields that the ledger reads.
         """
         self._now = t
-        number, payload = frame.channel, frame.payload
+        kind, number, raw = frame
+        payload = raw[7:-1]
         try:
-            if frame.type == METHOD:
+            if number == 0:
+                if kind == METHOD:
+                    self._connection_method(direction, f.method_key(payload), payload)
+                return
+            # Frames on a channel that was never opened belong to incarnation 0: they did cross.
+            channel = self._channels.get(number) or self._begin(number, 0)
+            if kind == METHOD:
                 key = f.method_key(payload)
-                if number == 0:
-                    self._connection_method(direction, key, payload)
-                elif key == f.CHANNEL_OPEN and direction == TO_BROKER:
+                if key == f.CHANNEL_OPEN and direction == TO_BROKER:
                     self._open(number)
                 else:
-                    self._channel(number).method(direction, key, payload)
-            elif frame.type == BODY and number:
-                self._channel(number).body(direction, payload)
-            elif frame.type == HEADER and number:
-                self._channel(number).header(direction, payload)
+                    channel.method(direction, key, payload)
+            elif kind == BODY:
+                channel.body(direction, payload)
+            elif kind == HEADER:
+                channel.header(direction, payload)
         except struct_error:
             raise f.Malformed(f"a frame of {len(payload)} bytes ends before its fields") from None
 
@@ -93,24 +98,16 @@ class Generation:
         }
 
     def _open(self, number: int) -> None:
-        incarnation = self._incarnations.get(number, 0) + 1
-        self._incarnations[number] = incarnation
-        book = self._book_of(number, incarnation)
-        self._channels[number] = Channel(book)
-        book("open", {})
+        incarnation = self._incarnations[number] = self._incarnations.get(number, 0) + 1
+        self._begin(number, incarnation)
+        self.events.append((self._now, "open", number, incarnation, {}))
 
-    def _channel(self, number: int) -> Channel:
-        # Frames on a channel that was never opened belong to incarnation 0: they did cross.
-        channel = self._channels.get(number)
-        if channel is None:
-            channel = self._channels[number] = Channel(self._book_of(number, 0))
-        return channel
-
-    def _book_of(self, number: int, incarnation: int) -> Callable[[str, Fields], None]:
+    def _begin(self, number: int, incarnation: int) -> Channel:
         def book(kind: str, fields: Fields) -> None:
             self.events.append((self._now, kind, number, incarnation, fields))
 
-        return book
+        channel = self._channels[number] = Channel(book)
+        return channel
 
     def _connection_method(self, direction: int, key: int, payload: bytes) -> None:
         if key == f.CONNECTION_CLOSE:

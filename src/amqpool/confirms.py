@@ -154,3 +154,22 @@ class ConfirmBook:
             confirmation.outcome = "unknown"
         self._open.clear()
         self._mandatory.clear()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else str(value)
+
+
+def return_key(
+    exchange: str, routing_key: str, properties: dict[str, Any], body: bytes
+) -> ReturnKey:
+    """What a published message and its basic.return have in common."""
+    return (
+        exchange,
+        routing_key,
+        _text(properties.get("message_id")),
+        _text(properties.get("correlation_id")),
+        body,
+    )

@@ -102,7 +102,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         self.prefetch = prefetch
         self.confirms = confirms
         self.generation = generation
-        self._inbox = Inbox(EVENTS_BYTES)
+        self.inbox = Inbox(EVENTS_BYTES)
         self._ids_lock = threading.Lock()
         self._ids: set[int] = set()
         self._last_id = 0
@@ -130,7 +130,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         self.outbox = Outbox(self._send_bytes, self._wake, self.lost, max_outbox_bytes)
 
     def __repr__(self) -> str:
-        if self._inbox.ended is not None:
+        if self.inbox.ended is not None:
             state = "lost"
         else:
             state = "open" if self._handshake_complete else "not open"
@@ -152,12 +152,12 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         try:
             self._dial()
             while not self._handshake_complete:
-                event = self._inbox.take(None, deadline)
+                event = self.inbox.take(None, deadline)
                 assert event is not None
                 try:
                     self._dispatch(event)
                 finally:
-                    self._inbox.dispatched()
+                    self.inbox.dispatched()
         except DeadlinePassed:
             error = ConnectionLost(
                 f"{self.host} did not open the connection within {self.connect_timeout:.2f} s"
@@ -237,7 +237,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         """Whether the connection is open, as far as is known without a round trip."""
         return (
             self._handshake_complete
-            and self._inbox.ended is None
+            and self.inbox.ended is None
             and self.outbox.broken is None
             and not self._close_sent
         )
@@ -249,7 +249,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
 
     def lost(self) -> Exception:
         """A new error that says why the connection is gone."""
-        ended = self._inbox.ended
+        ended = self.inbox.ended
         if ended is not None:
             return ended()
         broken = self.outbox.broken
@@ -271,7 +271,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
             known = self.channels.get(channel_id)
             if known is not None:
                 return known  # type: ignore[no-any-return]
-        if self._inbox.ended is not None:
+        if self.inbox.ended is not None:
             raise self.lost()
         channel = self.Channel(self, channel_id, on_open=callback)
         channel.open()
@@ -329,7 +329,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was published so far is with the kernel; False after `timeout`."""
-        return self.outbox.wait_empty(time.monotonic() + timeout)
+        return self.outbox.wait_sent(self.outbox.mark, time.monotonic() + timeout)
 
     def flush_quietly(self) -> None:
         """Send what a control frame left; the I/O thread reports a connection that is gone."""
@@ -351,14 +351,14 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
     def drain_one(self, deadline: float) -> bool:
         """Dispatch one connection event; False at the deadline (monotonic seconds)."""
         try:
-            event = self._inbox.take(None, deadline)
+            event = self.inbox.take(None, deadline)
         except DeadlinePassed:
             return False
         assert event is not None
         try:
             self._dispatch(event)
         finally:
-            self._inbox.dispatched()
+            self.inbox.dispatched()
         return True
 
     def _dispatch(self, event: Event) -> None:
@@ -413,14 +413,15 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
                 self._heard = sig
             else:
                 raise FrameError(
-                    f"the peer broke the protocol: method {sig} came out of turn", sig,
+                    f"the peer broke the protocol: method {sig} came out of turn",
+                    sig,
                     reply_code=503,
                 )
-            with self._inbox.cond:
-                if not self._inbox.put(event):
+            with self.inbox.cond:
+                if not self.inbox.put(event):
                     # Nobody drains connection events here; the state itself is kept above.
-                    self._inbox.clear()
-                self._inbox.wake()
+                    self.inbox.clear()
+                self.inbox.wake()
 
     def _closed_by_broker(self, event: Event) -> None:
         code, text, class_id, method_id = decode_args("BsBB", event)
@@ -450,10 +451,10 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
 
     def _end(self, error: Callable[[], Exception]) -> None:
         """The one way into death: the first reason stays, and everybody wakes at once."""
-        with self._inbox.cond:
+        with self.inbox.cond:
             first = not self._dying
             self._dying = True
-            self._inbox.end(error)
+            self.inbox.end(error)
         if not first:
             return
         self.outbox.close()
@@ -474,24 +475,24 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         """
         deadline = time.monotonic() + timeout
         polite = deadline - min(1.0, timeout * JOIN_SHARE)
-        with self._inbox.cond:
+        with self.inbox.cond:
             first = not self._close_sent
-            was_open = self._handshake_complete and self._inbox.ended is None
+            was_open = self._handshake_complete and self.inbox.ended is None
         clean = True
         if was_open and first:
-            clean = self.outbox.wait_empty(polite)
+            clean = self.outbox.wait_sent(self.outbox.mark, polite)
             self._close_sent = True
             try:
                 self.send_method(_Conn.Close, "BsBB", (200, "", 0, 0))
             except ConnectionLost:
                 clean = False
-        with self._inbox.cond:
-            while was_open and self._inbox.ended is None:
+        with self.inbox.cond:
+            while was_open and self.inbox.ended is None:
                 remaining = polite - time.monotonic()
                 if remaining <= 0:
                     clean = False
                     break
-                self._inbox.wait(remaining)
+                self.inbox.wait(remaining)
         self._end(_closed_here)
         if self._loop is not None:
             self._loop.stop()

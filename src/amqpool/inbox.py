@@ -68,6 +68,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is an event, or an end, to look at."""
+        return bool(self._events) or self.ended is not None
+
     # -- under `cond` ------------------------------------------------------------------------
 
     def put(self, event: Event) -> bool:

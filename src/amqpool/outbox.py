@@ -48,13 +48,14 @@ class Outbox:
         self._limit = limit
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._empty = threading.Condition(self._lock)
+        self._progress = threading.Condition(self._lock)
         self._chunks: list[bytes] = []
         self._rest: memoryview | None = None
-        self._pending = 0
+        self._appended = 0
+        self._taken = 0
         self._owner = _FREE
         self._waiting_room = 0
-        self._waiting_empty = 0
+        self._waiting_sent = 0
         self.blocked: str | None = None
         self.broken: OSError | None = None
         self.closed = False
@@ -63,7 +64,12 @@ class Outbox:
     @property
     def pending(self) -> int:
         """Bytes that the kernel does not have yet."""
-        return self._pending
+        return self._appended - self._taken
+
+    @property
+    def mark(self) -> int:
+        """Bytes appended so far; `wait_sent` takes it."""
+        return self._appended
 
     @property
     def wants_io(self) -> bool:
@@ -143,19 +149,21 @@ class Outbox:
         if not io and self._owner == _IO:
             self._wake_io()
 
-    def wait_empty(self, deadline: float) -> bool:
-        """Wait until the kernel has all that was appended before; False at the deadline."""
+    def wait_sent(self, mark: int, deadline: float) -> bool:
+        """Wait until the kernel has what was appended up to `mark`; False at the deadline."""
+        if self._taken >= mark:
+            return True
         with self._lock:
-            self._waiting_empty += 1
+            self._waiting_sent += 1
             try:
-                while self._pending and not self.closed and self.broken is None:
+                while self._taken < mark and not self.closed and self.broken is None:
                     remaining = deadline - time.monotonic()
                     if remaining <= 0:
                         return False
-                    self._empty.wait(remaining)
-                return not self._pending
+                    self._progress.wait(remaining)
+                return self._taken >= mark
             finally:
-                self._waiting_empty -= 1
+                self._waiting_sent -= 1
 
     def wait_idle(self, deadline: float) -> bool:
         """Wait until no caller is inside a send, so that the socket may be closed."""
@@ -164,11 +172,11 @@ class Outbox:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     return False
-                self._waiting_empty += 1
+                self._waiting_sent += 1
                 try:
-                    self._empty.wait(remaining)
+                    self._progress.wait(remaining)
                 finally:
-                    self._waiting_empty -= 1
+                    self._waiting_sent -= 1
             return True
 
     def fail(self, error: OSError) -> None:
@@ -192,13 +200,13 @@ class Outbox:
     def _full(self, size: int) -> bool:
         if self.blocked is not None:
             return True
-        return self._pending + size > self._limit and self._pending > self._limit // 2
+        return self.pending + size > self._limit and self.pending > self._limit // 2
 
     def _why_full(self, waited: float) -> str:
         if self.blocked is not None:
             return f"the broker blocked publishers for {waited:.2f} s: {self.blocked}"
         return (
-            f"the broker took no message for {waited:.2f} s: {self._pending} bytes wait to be "
+            f"the broker took no message for {waited:.2f} s: {self.pending} bytes wait to be "
             f"sent, the limit is {self._limit}"
         )
 
@@ -206,17 +214,17 @@ class Outbox:
         if self.closed or self.broken is not None:
             raise self._lost()
         self._chunks.append(data)
-        self._pending += len(data)
+        self._appended += len(data)
         if self._owner == _FREE:
             self._owner = _CALLER
             return True
         return False
 
     def _next(self, rounds: int, io: bool) -> bytes | memoryview | None:
-        if self.closed or self.broken is not None or not self._pending:
+        if self.closed or self.broken is not None or not self.pending:
             self._owner = _FREE
-            if self._waiting_empty:
-                self._empty.notify_all()
+            if self._waiting_sent:
+                self._progress.notify_all()
             return None
         if rounds >= HAND_OVER_ROUNDS:
             self._owner = _IO
@@ -227,20 +235,22 @@ class Outbox:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _sent(self, data: bytes | memoryview, sent: int) -> None:
-        self._pending -= sent
+        self._taken += sent
         self.last_sent = time.monotonic()
         self._rest = memoryview(data)[sent:] if sent < len(data) else None
         # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
-        if self._waiting_room and self._pending <= self._limit // 2:
+        if self._waiting_room and self.pending <= self._limit // 2:
             self._room.notify_all()
+        if self._waiting_sent:
+            self._progress.notify_all()
 
     def _notify_all(self) -> None:
         self._room.notify_all()
-        self._empty.notify_all()
+        self._progress.notify_all()
 
     def _give_up(self) -> None:
         with self._lock:
             if self._owner == _CALLER:
-                self._owner = _IO if self._pending else _FREE
+                self._owner = _IO if self.pending else _FREE
             self._notify_all()
         self._wake_io()

@@ -211,7 +211,7 @@ class ProxyProcess:
 
         def over() -> bool:
             found.update(self.ledger(folder)["generations"][number - 1])
-            return found["end"] != "open"
+            return bool(found["end"] != "open")
 
         until(over, f"the end of generation {number}")
         return found
@@ -257,7 +257,7 @@ def exactly(sock: socket.socket, size: int) -> bytes:
 
 def to_end(sock: socket.socket) -> tuple[bytes, type[BaseException] | None]:
     """Read until the end; return what was read, and the error that ended it (None: end of file)."""
-    data = []
+    data: list[bytes] = []
     while True:
         try:
             more = sock.recv(65536)

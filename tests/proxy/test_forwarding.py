@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pamqp.commands as c
 import pytest
 
+from benchmarks.proxy.control import Control
 from benchmarks.proxy.link import HIGH_WATER
 from benchmarks.proxy.server import Proxy
 from benchmarks.wire.frames import BODY, PROTOCOL_HEADER, frame
@@ -55,8 +57,9 @@ def test_frames_pass_both_ways_and_are_booked(proxy: ProxyProcess, tmp_path: Pat
     assert times == sorted(times)
     assert generation["opened"] < generation["ready"] < times[0]
     status = proxy.control.status()
-    assert times[-1] < status.pop("now")
-    assert status == {"generations": 1, "ready": 1, "up": [1], "faults": 0}
+    now = status["now"]
+    assert times[-1] < now
+    assert status == {"generations": 1, "ready": 1, "up": [1], "faults": 0, "now": now}
 
 
 def test_a_frame_waits_until_it_is_whole(proxy: ProxyProcess) -> None:
@@ -175,7 +178,7 @@ def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, sl
     # Another connection does not notice.
     proxy.pair().begin()
 
-    booked = [e for e in proxy.ledger(tmp_path)["generations"][0]["events"]]
+    booked = proxy.ledger(tmp_path)["generations"][0]["events"]
     assert 0 < len(booked) < sent // len(message)  # the rest is in our buffers, not in the books
     messages = sent // len(message)
     received = exactly(reader, messages * len(message))
@@ -254,12 +257,12 @@ def test_frames_are_limited_by_what_was_negotiated(proxy: ProxyProcess, tmp_path
     assert proxy.ended(tmp_path)["end"] == "client-error"
 
 
-@pytest.mark.usefixtures("innocent")
-def test_connections_that_say_nothing_hurt_nobody(proxy: ProxyProcess) -> None:
+def test_connections_that_say_nothing_hurt_nobody(proxy: ProxyProcess, innocent: Pair) -> None:
     idle = [proxy.connect() for _ in range(50)]
     for sock in idle[::2]:
         sock.sendall(PROTOCOL_HEADER[:5])
-    proxy.pair().begin()
+    until(lambda: proxy.control.status()["generations"] == 51, "all are accepted")
+    innocent.to_broker(OPEN_CHANNEL)
     for sock in idle:
         reset(sock)
 
@@ -283,12 +286,48 @@ def test_descriptors_that_run_out_pause_the_accepting() -> None:
 # -- the life of the process --------------------------------------------------------------------
 
 
-def test_the_lifeline_ends_it(proxy: ProxyProcess) -> None:
-    pair = proxy.pair().begin()
-    assert proxy.process.stdin is not None
-    with ProxyProcess() as other:
-        del other
-    assert pair
+def test_the_lifeline_ends_it() -> None:
+    proxy = ProxyProcess()
+    try:
+        pair = proxy.pair().begin()
+        assert proxy.process.stdin is not None
+        proxy.process.stdin.close()
+        assert proxy.process.wait(DEADLINE) == 0
+        assert to_end(pair.client) == (b"", None)
+        assert to_end(pair.broker) == (b"", None)
+    finally:
+        proxy.stop()
+
+
+def test_it_ends_when_its_parent_is_killed() -> None:
+    # The parent holds the lifeline, and SIGKILL leaves it no time to say good-bye.
+    script = (
+        "import subprocess, sys; pipe = subprocess.PIPE\n"
+        "p = subprocess.Popen(sys.argv[1:], stdin=pipe, stdout=pipe)\n"
+        "print(p.stdout.readline().decode(), flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, sys.executable, str(MAIN), "--upstream", "127.0.0.1:1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "AMQPOOL_PROXY_TOKEN": TOKEN},
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    with parent.stdin, parent.stdout:
+        ready = json.loads(parent.stdout.readline())
+        Control(ready["control"], TOKEN).close()
+        parent.kill()
+        parent.wait(DEADLINE)
+
+    def gone() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", ready["control"]), 1.0).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(gone, "the proxy's end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -301,3 +340,76 @@ def test_a_signal_ends_it(number: int) -> None:
         assert to_end(pair.client)[0] == b""
     finally:
         proxy.stop()
+
+
+def test_its_own_end_faults_what_was_open() -> None:
+    read, write = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        upstream.settimeout(DEADLINE)
+        proxy = Proxy(upstream.getsockname(), 0, TOKEN)
+
+        ends: list[object] = []
+
+        def play() -> None:
+            try:
+                client = socket.create_connection(("127.0.0.1", proxy.port), DEADLINE)
+                broker, _ = upstream.accept()
+                with client, broker:
+                    broker.settimeout(DEADLINE)
+                    Pair(client, broker).begin()
+                    os.close(write)
+                    ends.append(to_end(client))
+            except OSError as error:
+                ends.append(error)
+
+        player = threading.Thread(target=play, name="client and broker", daemon=True)
+        player.start()
+        handler = signal.getsignal(signal.SIGTERM)
+        proxy.run(read)
+        player.join(DEADLINE)
+        assert not player.is_alive()
+    os.close(read)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    (generation,) = proxy.ledger.generations
+    assert (generation.end, generation.faulted, ends) == ("proxy", True, [(b"", None)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "token", "stdin", "complaint"),
+    [
+        (["--upstream", "192.0.2.1:5672"], TOKEN, subprocess.PIPE, "not a loopback address"),
+        (["--upstream", "127.0.0.1"], TOKEN, subprocess.PIPE, "not a loopback address"),
+        ([], TOKEN, subprocess.PIPE, "--upstream"),
+        (["--upstream", "127.0.0.1:1"], "", subprocess.PIPE, "AMQPOOL_PROXY_TOKEN"),
+        (["--upstream", "127.0.0.1:1", "--port", "99999"], TOKEN, subprocess.PIPE, "cannot listen"),
+        (["--upstream", "127.0.0.1:1"], TOKEN, subprocess.DEVNULL, "must be a pipe"),
+    ],
+)
+def test_a_wrong_start_says_what_to_do(
+    arguments: list[str], token: str, stdin: int, complaint: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(MAIN), *arguments],
+        env={**os.environ, "AMQPOOL_PROXY_TOKEN": token},
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_starts_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.proxy", "--upstream", "127.0.0.1:1"],
+        env={**os.environ, "AMQPOOL_PROXY_TOKEN": TOKEN},
+        cwd=MAIN.parents[2],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(json.loads(done.stdout)) == ["control", "pid", "port"]

@@ -1,0 +1,65 @@
+"""Lease: the right to use one channel until release.
+
+Owns the tie between a caller and a channel, and nothing of the channel itself. It ends exactly
+once; whether it has ended is decided by the pool under the pool's lock, so that of two releases
+at the same moment one is the release and the other the double release.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .channel import SharedChannel
+from .errors import LeaseEnded
+
+if TYPE_CHECKING:
+    from .pool import ChannelPool, Slots
+
+
+class Lease:
+    """One acquire's channel. `with lease:` releases it at the end."""
+
+    __slots__ = ("_pool", "ended", "generation", "held", "number", "owner", "slots", "thread")
+
+    def __init__(
+        self, pool: ChannelPool, slots: Slots, channel: SharedChannel, number: int
+    ) -> None:
+        self._pool = pool
+        #: The channel, for the pool, which still needs it when the lease has ended.
+        self.held = channel
+        #: The pool's book-keeping of the connection that the channel belongs to.
+        self.slots = slots
+        #: The serial number of this lease in its pool, from 1.
+        self.number = number
+        #: The generation of the connection that the channel belongs to.
+        self.generation = slots.generation
+        #: The name of the thread that acquired it, and its identity.
+        self.owner = threading.current_thread().name
+        self.thread = threading.get_ident()
+        #: Set by the pool, under its lock.
+        self.ended = False
+
+    @property
+    def channel(self) -> SharedChannel:
+        """The channel. Raises LeaseEnded after release: it may be another's by then."""
+        if self.ended:
+            raise LeaseEnded(f"lease {self.number} was released; acquire again")
+        return self.held
+
+    def release(self) -> bool:
+        """See `ChannelPool.release`."""
+        return self._pool.release(self)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else f"held by {self.owner}"
+        return (
+            f"<Lease {self.number}: channel {self.held.channel_id}"
+            f" of generation {self.generation}, {state}>"
+        )

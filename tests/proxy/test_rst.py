@@ -1,0 +1,141 @@
+"""The rst fault: a reset and not an end of file, exactly behind what the ledger has booked."""
+
+from __future__ import annotations
+
+import random
+import select
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pamqp.commands as c
+import pytest
+
+from benchmarks.proxy.control import ControlError
+from benchmarks.wire.frames import PROTOCOL_HEADER
+from tests.proxy.stage import ProxyProcess, content, deliver, method, publish, running, to_end
+
+RESET = (b"", ConnectionResetError)
+
+
+@pytest.fixture(name="proxy")
+def _proxy() -> Iterator[ProxyProcess]:
+    with running() as process:
+        yield process
+
+
+def _events(ledger: dict[str, Any], number: int, kind: str) -> list[str]:
+    events = ledger["generations"][number - 1]["events"]
+    return [fields["id"] for _, seen, _, _, fields in events if seen == kind]
+
+
+def test_both_sides_are_reset(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pair = proxy.pair().begin()
+    before = time.monotonic()
+    answer = proxy.control.fault("rst")
+    after = time.monotonic()
+    t = answer["t"]
+    assert before < t < after
+    assert answer == {"fired": True, "t": t, "generations": [1]}
+    assert to_end(pair.client) == RESET
+    assert to_end(pair.broker) == RESET
+    ledger = proxy.ledger(tmp_path)
+    (generation,) = ledger["generations"]
+    assert (generation["end"], generation["faulted"]) == ("fault:rst", True)
+    assert generation["closed"] == t
+    assert ledger["faults"] == [{"t": t, "kind": "rst", "generations": [1]}]
+    status = proxy.control.status()
+    now = status["now"]
+    assert status == {"generations": 1, "ready": 1, "up": [], "faults": 1, "now": now}
+
+
+def test_only_what_is_up_is_hit(proxy: ProxyProcess, tmp_path: Path) -> None:
+    nothing = {"fired": False, "why": "no connection that is ready"}
+    assert proxy.control.fault("rst") == nothing
+    young = proxy.pair()
+    young.client.sendall(PROTOCOL_HEADER)  # in the middle of its handshake
+    assert proxy.control.fault("rst") == nothing
+    young.close()
+    proxy.ended(tmp_path)
+    assert proxy.control.fault("rst") == nothing
+    assert proxy.ledger(tmp_path)["faults"] == []
+
+
+def test_only_the_chosen_generations_are_hit(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pairs = [proxy.pair().begin() for _ in range(4)]
+    assert proxy.control.fault("rst", generations=[9])["fired"] is False
+    assert proxy.control.fault("rst", generations=[2, 4, 9])["generations"] == [2, 4]
+    assert to_end(pairs[1].client) == to_end(pairs[3].client) == RESET
+    assert proxy.control.status()["up"] == [1, 3]
+    pairs[0].to_broker(method(1, c.Channel.Open()))
+    assert proxy.control.fault("rst")["generations"] == [1, 3]
+    ends = [generation["end"] for generation in proxy.ledger(tmp_path)["generations"]]
+    assert ends == ["fault:rst"] * 4
+
+
+def test_a_wrong_request_hits_nothing(proxy: ProxyProcess) -> None:
+    proxy.pair().begin()
+    with pytest.raises(ControlError, match="refused 'fault': no such fault; there are rst"):
+        proxy.control.fault("nuke")
+    with pytest.raises(ControlError, match="refused 'fault': rst has no option 'after'"):
+        proxy.control.fault("rst", after=3)
+    assert proxy.control.status()["up"] == [1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_booked_arrives_and_nothing_else_does(
+    proxy: ProxyProcess, tmp_path: Path, seed: int
+) -> None:
+    """Both peers read late, so that all of it is on its way when the reset comes."""
+    random_ = random.Random(seed)
+    for number in range(1, 6):
+        pair = proxy.pair().begin()
+        ids = [f"m{n}" for n in range(random_.randint(1, 400))]
+        outbound = [b"".join(publish(1, one)) for one in ids]
+        inbound = [b"".join(deliver(1, n, one)) for n, one in enumerate(ids)]
+        for to_broker, to_client in zip(outbound, inbound, strict=True):
+            pair.client.sendall(to_broker)
+            pair.broker.sendall(to_client)
+        # Ends in the middle of a message: what has come of it must not be booked.
+        pair.client.sendall(outbound[0][: random_.randrange(1, len(outbound[0]))])
+        pair.broker.sendall(inbound[0][: random_.randrange(1, len(inbound[0]))])
+        assert proxy.control.fault("rst")["generations"] == [number]
+        ledger = proxy.ledger(tmp_path)
+        for side, kind, messages in (
+            (pair.client, "deliver", inbound),
+            (pair.broker, "publish", outbound),
+        ):
+            booked = _events(ledger, number, kind)
+            assert booked == ids[: len(booked)]
+            received, error = to_end(side)
+            assert error is ConnectionResetError
+            # All that was booked, and behind it at most a part of the next message.
+            messages.append(messages[0])
+            assert received == b"".join(messages)[: len(received)]
+            least = sum(map(len, messages[: len(booked)]))
+            assert least <= len(received) < least + len(messages[len(booked)])
+
+
+def test_what_is_in_our_buffer_is_thrown_away_and_not_booked(
+    proxy: ProxyProcess, tmp_path: Path
+) -> None:
+    pair = proxy.pair().begin()
+    message = b"".join(content(1, c.Basic.Return(312, "", "", "q"), b"m\n" + b"x" * 50_000, "m"))
+    pair.broker.setblocking(False)
+    sent = 0
+    while True:
+        # The client does not read: kernel and proxy fill up, then the broker is stopped.
+        try:
+            sent += pair.broker.send(message[sent % len(message) :])
+        except BlockingIOError:
+            if not select.select([], [pair.broker], [], 0.5)[1]:
+                break
+    before = time.monotonic()
+    assert proxy.control.fault("rst")["fired"]
+    assert time.monotonic() - before < 1.0  # bounded, although the client's window is full
+    booked = len(_events(proxy.ledger(tmp_path), 1, "return"))
+    received, error = to_end(pair.client)
+    assert error is ConnectionResetError
+    assert 0 < len(received) // len(message) <= booked < sent // len(message)
+    assert received == (message * (booked + 1))[: len(received)]
