@@ -73,10 +73,12 @@ class Channel:
                 self._on_method(raw)
             elif self._head is None:
                 raise HardError(505, "expected method frame, got non method frame instead")
-            elif kind == HEADER:
-                self._on_header(raw[7:-1])
             else:
-                self._on_body(raw[7:-1])
+                self.session.method = codec.PUBLISH
+                if kind == HEADER:
+                    self._on_header(raw[7:-1])
+                else:
+                    self._on_body(raw[7:-1])
         except SoftError as error:
             self._fail(error)
 
@@ -124,13 +126,22 @@ class Channel:
             raise HardError(501, f"content body is {-self._missing} bytes too long")
         if self._missing:
             self._parts.append(payload)
+            self.session.assembling += len(payload)
+            # One message of the greatest size, not one on each of two thousand channels.
+            if self.session.assembling > self.broker.settings.max_message_size:
+                raise HardError(506, "too many bytes of unfinished messages")
         elif self._parts:
             self._parts.append(payload)
             body = b"".join(self._parts)
-            self._parts = []
+            self._parts.pop()
+            self._drop_parts()
             self._publish(body)
         else:
             self._publish(payload)
+
+    def _drop_parts(self) -> None:
+        self.session.assembling -= sum(map(len, self._parts))
+        self._parts = []
 
     def _on_frame_while_closing(self, kind: int, raw: bytes) -> None:
         if kind != METHOD:
@@ -138,9 +149,13 @@ class Channel:
         index = codec.method_index(raw)
         if index == commands.Channel.CloseOk.index:
             del self.session.channels[self.number]
+        elif index == commands.Channel.Open.index:
+            # The number is taken until close-ok: a client that reuses it earlier is broken.
+            self.session.method = index
+            raise HardError(504, "second 'channel.open' seen")
         elif index == commands.Channel.Close.index:
             # Both sides closed at the same time: each answers the other.
-            self.session.reply(self.number, commands.Channel.CloseOk())
+            self.session.send(codec.bare(self.number, commands.Channel.CloseOk.index))
 
     # -- publishing ------------------------------------------------------------------------
 
@@ -286,19 +301,19 @@ class Channel:
         for tag in list(self.consumers):
             self.remove_consumer(tag)
         self.requeue_all()
+        self._drop_parts()
 
     def close(self) -> None:
         """The client closed the channel."""
         self.flush_confirms()
         self.release()
         del self.session.channels[self.number]
-        self.session.reply(self.number, commands.Channel.CloseOk())
+        self.session.send(codec.bare(self.number, commands.Channel.CloseOk.index))
 
     def _fail(self, error: SoftError) -> None:
         self.flush_confirms()
         self._closing = True
         self._head = None
-        self._parts = []
         self.release()
         class_id, method_id = divmod(self.session.method, 1 << 16)
         self.session.reply(

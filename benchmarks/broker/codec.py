@@ -19,7 +19,7 @@ from .errors import HardError
 
 #: Class and method id of a method, as the one integer that pamqp calls its index.
 PUBLISH, RETURN, DELIVER = 0x003C0028, 0x003C0032, 0x003C003C
-DECLARE_OK = 0x0032000B
+DECLARE_OK, OPEN_OK = 0x0032000B, 0x0014000B
 GET_OK, ACK, REJECT, NACK = 0x003C0047, 0x003C0050, 0x003C005A, 0x003C0078
 
 #: pamqp copies the rest of a table for each of its fields: without a bound, one frame full of
@@ -32,6 +32,8 @@ _TAG_BIT = Struct(">QB")
 _CONTENT = Struct(">HHQH")
 _COUNT = Struct(">I")
 _CONFIRM = Struct(">BHIIQBB")
+_BARE = Struct(">BHIIB")
+_OPEN_OK = Struct(">BHIIIB")
 _SHORT = Struct(">H")
 
 #: How each of basic's fourteen properties is stored, from the highest flag down: a short string,
@@ -85,7 +87,7 @@ def method_index(raw: bytes) -> int:
 
 
 def decode(raw: bytes) -> base.Frame:
-    """Decode any method frame. Raises HardError 501 or 502 for what is not one."""
+    """Decode any method frame. Raises HardError 501 for what is not one."""
     if len(raw) > METHOD_LIMIT:
         raise HardError(501, f"method frame of {len(raw)} bytes is above {METHOD_LIMIT}")
     try:
@@ -100,9 +102,9 @@ def decode(raw: bytes) -> base.Frame:
         OSError,  # a timestamp that the platform cannot represent
         RecursionError,  # a table nested thousands deep
     ) as error:
-        raise HardError(502, f"cannot decode method: {type(error).__name__}") from error
+        raise HardError(501, f"cannot decode method: {type(error).__name__}") from error
     if not isinstance(method, base.Frame):
-        raise HardError(502, "cannot decode method")
+        raise HardError(501, "cannot decode method")
     return method
 
 
@@ -112,12 +114,12 @@ def encode(channel: int, method: base.Frame) -> bytes:
 
 
 def parse_publish(raw: bytes) -> PublishHead:
-    """Decode a basic.publish frame. Raises HardError 502 when it is malformed."""
+    """Decode a basic.publish frame. Raises HardError 501 when it is malformed."""
     try:
         middle = 14 + raw[13]
         end = middle + 1 + raw[middle]
         if end + 2 != len(raw):
-            raise HardError(502, "malformed basic.publish")
+            raise HardError(501, "malformed basic.publish")
         bits = raw[end]
         return PublishHead(
             raw[14:middle].decode(),
@@ -127,13 +129,13 @@ def parse_publish(raw: bytes) -> PublishHead:
             bits & 2 == 2,
         )
     except (IndexError, UnicodeDecodeError) as error:
-        raise HardError(502, "malformed basic.publish") from error
+        raise HardError(501, "malformed basic.publish") from error
 
 
 def parse_tag(raw: bytes) -> tuple[int, int]:
-    """Delivery tag and bits of an ack, nack or reject frame. Raises HardError 502."""
+    """Delivery tag and bits of an ack, nack or reject frame. Raises HardError 501."""
     if len(raw) != 21:
-        raise HardError(502, "malformed acknowledgement")
+        raise HardError(501, "malformed acknowledgement")
     tag, bits = _TAG_BIT.unpack_from(raw, 11)
     return tag, bits
 
@@ -141,16 +143,18 @@ def parse_tag(raw: bytes) -> tuple[int, int]:
 def parse_header(payload: bytes) -> int:
     """The body size that a content header announces, in bytes.
 
-    Raises HardError 501 for another class than basic, and 502 when the properties do not fill
+    Raises HardError 505 for another class than basic, and 501 when the properties do not fill
     the frame exactly: such a header, passed on, would break an innocent consumer.
     """
     try:
         class_id, _weight, size, flags = _CONTENT.unpack_from(payload)
         if class_id != 60:
-            raise HardError(501, f"content header of class {class_id}")
+            raise HardError(
+                505, f"expected content header for class 60, got one for class {class_id} instead"
+            )
         offset = 14
         if flags & 0x0003:
-            raise HardError(502, "unknown property flags")
+            raise HardError(501, "unknown property flags")
         for flag, kind in _PROPERTIES:
             if flags & flag:
                 if kind == "s":
@@ -160,9 +164,9 @@ def parse_header(payload: bytes) -> int:
                 else:
                     offset += int(kind)
     except (StructError, IndexError) as error:
-        raise HardError(502, "malformed content header") from error
+        raise HardError(501, "malformed content header") from error
     if offset != len(payload):
-        raise HardError(502, "malformed content header")
+        raise HardError(501, "malformed content header")
     return int(size)
 
 
@@ -170,6 +174,16 @@ def short_string(text: str) -> bytes:
     """Encode a short string (at most 255 bytes of UTF-8)."""
     data = text.encode()
     return bytes((len(data),)) + data
+
+
+def bare(channel: int, index: int) -> bytes:
+    """A method without arguments."""
+    return _BARE.pack(METHOD, channel, 4, index, 0xCE)
+
+
+def channel_open_ok(channel: int) -> bytes:
+    """Channel.OpenOk with an empty id, as RabbitMQ sends it (pamqp's own default is ``0``)."""
+    return _OPEN_OK.pack(METHOD, channel, 8, OPEN_OK, 0, 0xCE)
 
 
 def declare_ok(channel: int, queue: str, messages: int, consumers: int) -> bytes:

@@ -236,10 +236,6 @@ class Broker:
                     pending.append(destination)
         return tuple(found)
 
-    def topology_changed(self) -> None:
-        """Forget cached routes: call after any change of a binding."""
-        self._routes.clear()
-
     def delete_queue(self, queue: Queue) -> int:
         """Remove a queue, its bindings and consumers; returns how many messages were ready."""
         if queue.deleted:
@@ -252,29 +248,38 @@ class Broker:
             self.settle(entry)
         for consumer in list(queue.consumers):
             consumer.channel.queue_is_gone(consumer)
-        self.unbind_destination(queue)
+        for source in self._unbind_destination(queue):
+            self.delete_exchange(source)
         return len(entries)
 
     def delete_exchange(self, exchange: Exchange) -> None:
-        """Remove an exchange and its bindings, both ways."""
-        if self.exchanges.pop(exchange.name, None) is None:
-            return
-        exchange.bindings.clear()
-        self.unbind_destination(exchange)
+        """Remove an exchange and its bindings, both ways, and what goes with it."""
+        pending = [exchange]
+        while pending:
+            exchange = pending.pop()
+            if self.exchanges.pop(exchange.name, None) is not None:
+                exchange.bindings.clear()
+                pending += self._unbind_destination(exchange)
 
-    def unbind_destination(self, destination: Destination) -> None:
-        """Remove every binding to a destination; auto-delete exchanges may go with their last."""
-        for source in list(self.exchanges.values()):
+    def _unbind_destination(self, destination: Destination) -> list[Exchange]:
+        """Remove every binding to a destination; returns the exchanges that must go with it."""
+        self._routes.clear()
+        orphans = []
+        for source in self.exchanges.values():
             gone = [binding for binding in source.bindings if binding.destination is destination]
             for binding in gone:
                 del source.bindings[binding]
-            if gone:
-                self.binding_removed(source)
-        self.topology_changed()
+            if gone and source.auto_delete and not source.bindings:
+                orphans.append(source)
+        return orphans
+
+    def binding_added(self) -> None:
+        """After a binding came: cached routes are out of date."""
+        self._routes.clear()
 
     def binding_removed(self, source: Exchange) -> None:
         """After a binding of ``source`` went: an auto-delete exchange goes with its last."""
-        self.topology_changed()
+        self._routes.clear()
         if source.auto_delete and not source.bindings:
             self.delete_exchange(source)
 

@@ -44,7 +44,7 @@ def handle(channel: Channel, index: int, method: base.Frame) -> None:
     if handler is None:
         if index >> 16 == commands.Tx.frame_id:
             raise HardError(540, "transactions are not implemented")
-        raise HardError(503, f"unexpected method {method.name}")
+        raise HardError(503, "unimplemented method")
     handler(channel, method)
 
 
@@ -59,10 +59,6 @@ def _channel_close(channel: Channel, _method: commands.Channel.Close) -> None:
     channel.close()
 
 
-def _channel_close_ok(_channel: Channel, _method: commands.Channel.CloseOk) -> None:
-    """An answer to nothing: RabbitMQ ignores it too."""
-
-
 def _channel_flow(channel: Channel, method: commands.Channel.Flow) -> None:
     if not method.active:
         raise HardError(540, "active=false")
@@ -72,7 +68,7 @@ def _channel_flow(channel: Channel, method: commands.Channel.Flow) -> None:
 def _confirm_select(channel: Channel, method: commands.Confirm.Select) -> None:
     channel.confirms = True
     if not method.nowait:
-        _reply(channel, commands.Confirm.SelectOk())
+        _done(channel, commands.Confirm.SelectOk.index)
 
 
 # -- exchanges -----------------------------------------------------------------------------
@@ -108,34 +104,37 @@ def _exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> No
             ):
                 _equivalent("exchange", name, argument, got, current)
     if not method.nowait:
-        _reply(channel, commands.Exchange.DeclareOk())
+        _done(channel, commands.Exchange.DeclareOk.index)
 
 
 def _exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> None:
     broker, name = channel.broker, method.exchange or ""
     _not_default(name)
-    _not_reserved("exchange", name)
     exchange = broker.exchanges.get(name)
     if exchange is not None:
+        if name.startswith("amq."):
+            raise SoftError(403, f"deletion of system exchange '{name}' in vhost '/' not allowed")
         if method.if_unused and exchange.bindings:
             raise SoftError(406, f"exchange '{name}' in vhost '/' in use")
         broker.delete_exchange(exchange)
     if not method.nowait:
-        _reply(channel, commands.Exchange.DeleteOk())
+        _done(channel, commands.Exchange.DeleteOk.index)
 
 
 def _exchange_bind(channel: Channel, method: commands.Exchange.Bind) -> None:
-    source, destination = _two_exchanges(channel, method.source, method.destination)
+    source, destination = _bindable(channel, method.source), _bindable(channel, method.destination)
     _bind(channel, source, destination, method.routing_key, method.arguments)
     if not method.nowait:
-        _reply(channel, commands.Exchange.BindOk())
+        _done(channel, commands.Exchange.BindOk.index)
 
 
 def _exchange_unbind(channel: Channel, method: commands.Exchange.Unbind) -> None:
-    source, destination = _two_exchanges(channel, method.source, method.destination)
-    _unbind(channel, source, destination, method.routing_key, method.arguments)
+    _not_default(method.source or "")
+    _not_default(method.destination or "")
+    destination = channel.broker.exchanges.get(method.destination or "")
+    _unbind(channel, method.source, destination, method.routing_key, method.arguments)
     if not method.nowait:
-        _reply(channel, commands.Exchange.UnbindOk())
+        _done(channel, commands.Exchange.UnbindOk.index)
 
 
 # -- queues --------------------------------------------------------------------------------
@@ -151,7 +150,9 @@ def _queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
             _not_reserved("queue", name)
         else:
             name = broker.new_name("amq.gen-")
-        durable, auto_delete = bool(method.durable), bool(method.auto_delete)
+        # RabbitMQ keeps no exclusive queue on disk, whatever was asked for.
+        durable = bool(method.durable) and not method.exclusive
+        auto_delete = bool(method.auto_delete)
         existing = broker.queues.get(name)
         if existing is None:
             queue = broker.queues[name] = Queue(
@@ -163,11 +164,11 @@ def _queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
         else:
             queue = existing
             broker.check_owner(queue, session)
+            if bool(method.exclusive) != (queue.owner is not None):
+                # RabbitMQ answers 405 for this one, in the words of the lock, before any 406.
+                raise locked(name)
             _equivalent("queue", name, "durable", durable, queue.durable)
             _equivalent("queue", name, "auto_delete", auto_delete, queue.auto_delete)
-            if bool(method.exclusive) != (queue.owner is not None):
-                # RabbitMQ answers 405 for this one, in the words of the lock.
-                raise locked(name)
     channel.last_queue = name
     if not method.nowait:
         channel.session.send(
@@ -176,21 +177,22 @@ def _queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
 
 
 def _queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
-    queue = _find_queue(channel, method.queue)
+    name = _queue_name(channel, method.queue)
     exchange = _bindable(channel, method.exchange)
+    queue = channel.broker.queue(name, channel.session)
     key = method.routing_key
     if not key and not method.queue:
         key = queue.name
     _bind(channel, exchange, queue, key, method.arguments)
     if not method.nowait:
-        _reply(channel, commands.Queue.BindOk())
+        _done(channel, commands.Queue.BindOk.index)
 
 
 def _queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
-    queue = _find_queue(channel, method.queue)
-    exchange = _bindable(channel, method.exchange)
-    _unbind(channel, exchange, queue, method.routing_key, method.arguments)
-    _reply(channel, commands.Queue.UnbindOk())
+    _not_default(method.exchange or "")
+    queue = channel.broker.queues.get(_queue_name(channel, method.queue))
+    _unbind(channel, method.exchange, queue, method.routing_key, method.arguments)
+    _done(channel, commands.Queue.UnbindOk.index)
 
 
 def _queue_purge(channel: Channel, method: commands.Queue.Purge) -> None:
@@ -227,7 +229,7 @@ def _basic_qos(channel: Channel, method: commands.Basic.Qos) -> None:
         channel.unpark_consumers()
     else:
         channel.prefetch = method.prefetch_count or 0
-    _reply(channel, commands.Basic.QosOk())
+    _done(channel, commands.Basic.QosOk.index)
 
 
 def _basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
@@ -290,7 +292,7 @@ def _basic_get(channel: Channel, method: commands.Basic.Get) -> None:
 
 def _basic_recover(channel: Channel, method: commands.Basic.Recover) -> None:
     _recover(channel, method.requeue)
-    _reply(channel, commands.Basic.RecoverOk())
+    _done(channel, commands.Basic.RecoverOk.index)
 
 
 def _basic_recover_async(channel: Channel, method: commands.Basic.RecoverAsync) -> None:
@@ -302,6 +304,11 @@ def _basic_recover_async(channel: Channel, method: commands.Basic.RecoverAsync) 
 
 def _reply(channel: Channel, method: base.Frame) -> None:
     channel.session.reply(channel.number, method)
+
+
+def _done(channel: Channel, index: int) -> None:
+    """Answer with a method that has no arguments."""
+    channel.session.send(codec.bare(channel.number, index))
 
 
 def _recover(channel: Channel, requeue: bool | None) -> None:
@@ -328,25 +335,24 @@ def _bindable(channel: Channel, name: str | None) -> Exchange:
     return channel.broker.exchange(name or "")
 
 
-def _two_exchanges(
-    channel: Channel, source: str | None, destination: str | None
-) -> tuple[Exchange, Exchange]:
-    _not_default(source or "")
-    _not_default(destination or "")
-    return channel.broker.exchange(source or ""), channel.broker.exchange(destination or "")
-
-
 def _bind(
     channel: Channel, source: Exchange, destination: Destination, key: str | None, arguments: object
 ) -> None:
     source.bindings[Binding(destination, key or "", _canonical(arguments))] = None
-    channel.broker.topology_changed()
+    channel.broker.binding_added()
 
 
 def _unbind(
-    channel: Channel, source: Exchange, destination: Destination, key: str | None, arguments: object
+    channel: Channel,
+    exchange: str | None,
+    destination: Destination | None,
+    key: str | None,
+    arguments: object,
 ) -> None:
-    """Remove a binding. One that is not there is no error (RabbitMQ since 3.2)."""
+    """Remove a binding. One that is not there is no error, as in RabbitMQ, whatever is missing."""
+    source = channel.broker.exchanges.get(exchange or "")
+    if source is None or destination is None:
+        return
     binding = Binding(destination, key or "", _canonical(arguments))
     if binding in source.bindings:
         del source.bindings[binding]
@@ -393,7 +399,6 @@ def _text(value: object) -> str:
 _HANDLERS: dict[int, Handler] = {
     commands.Channel.Open.index: _channel_open,
     commands.Channel.Close.index: _channel_close,
-    commands.Channel.CloseOk.index: _channel_close_ok,
     commands.Channel.Flow.index: _channel_flow,
     commands.Confirm.Select.index: _confirm_select,
     commands.Exchange.Declare.index: _exchange_declare,

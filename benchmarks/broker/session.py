@@ -66,7 +66,7 @@ class State(enum.Enum):
     START_OK = "waiting for start-ok"
     TUNE_OK = "waiting for tune-ok"
     OPENING = "waiting for open"
-    OPEN = "open"
+    OPEN = "running"
     CLOSING = "waiting for close-ok"
     CLOSED = "closed"
 
@@ -90,6 +90,8 @@ class Session:
         #: Set when the peer must be dropped without another word.
         self.abort = False
         self.has_published = False
+        #: Bytes of messages that are still coming in, over all channels.
+        self.assembling = 0
         #: Channels whose coalesced confirms go out at the end of this read.
         self.confirming: dict[Channel, None] = {}
         self._choked = False
@@ -203,6 +205,7 @@ class Session:
                 if self.wants_close:
                     return
             if broken is not None:
+                self.method = 0
                 raise HardError(501, str(broken))
         except HardError as error:
             self._fail(error)
@@ -241,11 +244,12 @@ class Session:
 
     def _frame(self, frame: Frame) -> None:
         kind, number, raw = frame
+        self.method = 0
         if self.state is State.CLOSING:
             self._frame_while_closing(frame)
         elif kind == HEARTBEAT:
             if number:
-                raise HardError(501, "heartbeat on a channel")
+                raise HardError(505, "heartbeat on a channel")
         elif number == 0:
             if kind != METHOD:
                 raise HardError(505, "content on channel 0")
@@ -266,12 +270,14 @@ class Session:
             raise HardError(
                 530, f"channel {number} is above the negotiated channel_max of {self.channel_max}"
             )
-        self.method = codec.method_index(frame.raw) if frame.type == METHOD else 0
+        if frame.type != METHOD:
+            raise HardError(505, "expected method frame, got non method frame instead")
+        self.method = codec.method_index(frame.raw)
         if self.method != commands.Channel.Open.index:
             raise HardError(504, "expected 'channel.open'")
         codec.decode(frame.raw)
         channel = self.channels[number] = Channel(self, number)
-        self.reply(number, commands.Channel.OpenOk())
+        self.send(codec.channel_open_ok(number))
         return channel
 
     def _connection_method(self, method: base.Frame) -> None:
@@ -290,7 +296,7 @@ class Session:
             self._deadline = None
             self.reply(0, commands.Connection.OpenOk())
         else:
-            raise HardError(503, f"{method.name} while {self.state.value}")
+            raise HardError(504, f"unexpected method in connection state {self.state.value}")
 
     def _start_ok(self, method: commands.Connection.StartOk) -> None:
         properties = method.client_properties
@@ -318,6 +324,7 @@ class Session:
         )
 
     def _refuse_login(self, mechanism: str) -> None:
+        self.method = 0
         error = HardError(
             403,
             f"Login was refused using authentication mechanism {mechanism}."
@@ -330,16 +337,22 @@ class Session:
 
     def _tune_ok(self, method: commands.Connection.TuneOk) -> None:
         settings = self.broker.settings
-        frame_max = method.frame_max or settings.frame_max
-        channel_max = method.channel_max or settings.channel_max
-        if frame_max < FRAME_MIN_SIZE:
+        frame_max, channel_max = method.frame_max or 0, method.channel_max or 0
+        if 0 < frame_max < FRAME_MIN_SIZE:
             raise HardError(
                 530, f"negotiated frame_max = {frame_max} is lower than the minimum allowed value"
             )
-        if frame_max > settings.frame_max:
-            raise HardError(530, f"negotiated frame_max = {frame_max} is higher than allowed")
-        if channel_max > settings.channel_max:
-            raise HardError(530, f"negotiated channel_max = {channel_max} is higher than allowed")
+        # 0 asks for no limit, which is more than was offered.
+        for name, value, limit in (
+            ("frame_max", frame_max, settings.frame_max),
+            ("channel_max", channel_max, settings.channel_max),
+        ):
+            if not 0 < value <= limit:
+                raise HardError(
+                    530,
+                    f"negotiated {name} = {value} is higher than the maximum allowed value"
+                    f" ({limit})",
+                )
         self.frame_max = frame_max
         self.channel_max = channel_max
         self.heartbeat = method.heartbeat or 0

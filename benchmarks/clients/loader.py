@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+import zlib
 from pathlib import Path
 
 from benchmarks.clients.base import UNDECLARABLE, Client
@@ -34,7 +36,8 @@ def load_client(name: str) -> type[Client]:
     if not file.is_file():
         raise ClientError(f"client {name!r}: there is no file {path}")
     # A name of its own, so that two adapter files called client.py cannot be taken for each other.
-    module_name = f"amqpool_adapter_{file.stem}_{abs(hash(file)):x}"
+    # The same in every process: it stands in the names of exceptions.
+    module_name = f"amqpool_adapter_{file.stem}_{zlib.crc32(os.fsencode(file)):08x}"
     specification = importlib.util.spec_from_file_location(module_name, file)
     if specification is None or specification.loader is None:
         raise ClientError(f"client {name!r}: {path} is not a Python file")
@@ -47,7 +50,7 @@ def load_client(name: str) -> type[Client]:
         specification.loader.exec_module(loaded)
     except ImportError as error:
         raise ClientError(f"client {name!r} cannot be imported: {error}; install it") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ClientError(f"client {name!r} failed on import: {error!r}") from error
     if not hasattr(loaded, attribute):
         raise ClientError(f"client {name!r}: {path} defines no {attribute}")
@@ -66,20 +69,35 @@ def _checked(adapter: object, name: str) -> type[Client]:
     return adapter
 
 
+def make_client(name: str, urls: list[str], size: int) -> Client:
+    """Load the adapter and make the client. Raises ClientError, also when it is not installed."""
+    adapter = load_client(name)
+    try:
+        client = adapter(urls, size)
+    except ImportError as error:
+        raise _not_installed(adapter.name, error) from error
+    check_declared(client)
+    return client
+
+
+def _not_installed(name: str, error: ImportError) -> ClientError:
+    return ClientError(f"client {name!r} is not installed: {error}; try: pip install {name}")
+
+
 def check_declared(client: Client) -> None:
     """Refuse an adapter that declares a class too broad to mean anything.
 
-    Also imports the library, so that a client that is not installed is told here. Raises
-    ClientError.
+    Too broad is also what *contains* such a class: LookupError would hide every KeyError. Also
+    imports the library, so that a client that is not installed is told here. Raises ClientError.
     """
     try:
         declared = (*client.recoverable, *client.timeouts)
     except ImportError as error:
-        raise ClientError(
-            f"client {client.name!r} is not installed: {error}; try: pip install {client.name}"
-        ) from error
+        raise _not_installed(client.name, error) from error
     for kind in declared:
-        if kind in UNDECLARABLE:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ClientError(f"client {client.name!r} declares {kind!r}, no exception class")
+        if any(issubclass(narrow, kind) for narrow in UNDECLARABLE):
             raise ClientError(
                 f"client {client.name!r} declares {kind.__name__} as recoverable or as a timeout; "
                 "declare the client's own exception classes"

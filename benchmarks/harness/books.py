@@ -6,13 +6,16 @@ still in the queue at the end. Each message carries an identity, so that everyth
 name and nothing by count.
 
 This version judges the generations that were not faulted, in both directions. What is missing in
-a faulted generation is *in doubt*, and is counted and shown beside what is lost.
+a faulted generation is *in doubt*, and is counted and shown beside what is lost; only a delivery
+that the client acked and the application never saw is lost wherever it happened. A connection that
+the client drops without the closing handshake is faulted too, but nobody's fault injected it: what
+is missing there counts as ``dropped`` as well, or a client could hide any loss behind a hang-up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +30,16 @@ class Verdict:
 
     lost: list[dict[str, Any]] = field(default_factory=list)
     in_doubt: int = 0
+    #: Of those in doubt, the ones that only a connection ended without an injected fault explains.
+    dropped: int = 0
     discarded: int = 0
     duplicates: int = 0
     #: Messages that the broker confirmed and that are neither acked nor left: the broker's loss.
     broker_lost: list[str] = field(default_factory=list)
-    #: Events that were compared, by kind: a book that compared nothing proves nothing.
+    #: Events that were compared, by kind, and how many of them could have been found lost (those
+    #: that no faulted generation excuses): a book that judged nothing proves nothing.
     compared: Counter[str] = field(default_factory=Counter)
+    judged: int = 0
 
 
 @dataclass
@@ -92,53 +99,92 @@ def books(
 
 
 def _settle(witness: dict[str, Any], generation: dict[str, Any], verdict: Verdict) -> None:
-    """A missing event is lost where nothing was faulted, in doubt where something was."""
-    if generation["faulted"]:
-        verdict.in_doubt += 1
-    else:
+    """A missing event is lost where nothing was faulted, in doubt where something was.
+
+    An ack of what the application never saw is no matter of the cut: the client disposed of it.
+    """
+    if not generation["faulted"] or witness.get("acked"):
         verdict.lost.append(witness)
+    else:
+        verdict.in_doubt += 1
+        verdict.dropped += not _injected(generation)
+
+
+def _injected(generation: dict[str, Any]) -> bool:
+    """Did the proxy end this generation, because it was told to?"""
+    return str(generation["end"]).startswith("fault:")
+
+
+def _count(kind: str, generation: dict[str, Any], verdict: Verdict) -> None:
+    verdict.compared[kind] += 1
+    verdict.judged += not generation["faulted"]
+
+
+def _identity(what: dict[str, Any]) -> str | None:
+    identity: str | None = what.get("id") or what.get("body_id")
+    return identity
 
 
 def _inbound(
     generation: dict[str, Any], application: Application, verdict: Verdict
 ) -> Iterator[dict[str, Any]]:
-    """Confirms, returns and deliveries that crossed the wire and are missing in A."""
-    number = generation["generation"]
+    """Confirms, returns and deliveries that crossed the wire and are missing in A.
+
+    The tail of a stream that the application or the client itself ended is discarded, unless it
+    was acked. A hole *before* an event that the application saw is never the end of anything.
+    """
+    sightings = list(_sightings(generation, application))
+    last_seen = {stream: place for place, (_, stream, seen) in enumerate(sightings) if seen}
     closes = _client_closes(generation)
-    returns = Counter(application.returns)
-    tail = _Tail(generation, application, closes)
-    for t, kind, channel, incarnation, what in generation["events"]:
-        if kind not in ("confirm", "return", "deliver"):
-            continue
-        identity = what.get("id") or what.get("body_id")
-        if kind == "deliver":
-            seen = (what["consumer"], what["tag"], identity) in application.deliveries
-            discarded = not seen and tail.discards(t, channel, incarnation, what)
-        else:
-            if identity is None:
-                continue  # a confirm of what no publish is on record for: a phantom, if anything
-            if kind == "confirm":
-                told = "ack" if what["ack"] else "nack"
-                seen = told in application.confirms.get(identity, ())
-            else:
-                seen = returns[identity] > 0
-                returns[identity] -= seen
-            closed = closes.get((channel, incarnation))
-            discarded = not seen and closed is not None and t >= closed - TAIL
-        verdict.compared[kind] += 1
-        if discarded:
-            verdict.discarded += 1
-        elif not seen:
+    acked = {
+        (what["consumer"], what["tag"])
+        for _, kind, _, _, what in generation["events"]
+        if kind == "ack"
+    }
+    for place, (event, stream, seen) in enumerate(sightings):
+        t, kind, channel, incarnation, what = event
+        disposed = kind == "deliver" and (what["consumer"], what["tag"]) in acked
+        if not seen and not disposed and place > last_seen.get(stream, -1):
+            ends = [closes.get((channel, incarnation)), application.cancels.get(stream[1])]
+            if any(end is not None and t >= end - TAIL for end in ends):
+                verdict.discarded += 1
+                continue
+        _count(kind, generation, verdict)
+        if not seen:
             yield {
                 "direction": "inbound",
                 "event": kind,
-                "identity": identity,
-                "generation": number,
+                "identity": _identity(what),
+                "generation": generation["generation"],
                 "channel": channel,
                 "incarnation": incarnation,
                 "t": t,
                 **{key: what[key] for key in ("consumer", "tag", "seq") if key in what},
+                **({"acked": True} if disposed else {}),
             }
+
+
+def _sightings(
+    generation: dict[str, Any], application: Application
+) -> Iterator[tuple[list[Any], tuple[Any, ...], bool]]:
+    """Each inbound event, the stream in which it came in order, and whether A has it."""
+    returns = Counter(application.returns)
+    for event in generation["events"]:
+        _, kind, channel, incarnation, what = event
+        identity = _identity(what)
+        if kind == "deliver":
+            key = (what["consumer"], what["tag"], identity)
+            yield event, (kind, what["consumer"]), key in application.deliveries
+        elif identity is None:
+            continue  # a confirm of what no publish is on record for: a phantom, if anything
+        elif kind == "confirm":
+            told = "ack" if what["ack"] else "nack"
+            seen = told in application.confirms.get(identity, ())
+            yield event, (kind, channel, incarnation), seen
+        elif kind == "return":
+            seen = returns[identity] > 0
+            returns[identity] -= seen
+            yield event, (kind, channel, incarnation), seen
 
 
 def _client_closes(generation: dict[str, Any]) -> dict[tuple[int, int], float]:
@@ -148,34 +194,6 @@ def _client_closes(generation: dict[str, Any]) -> dict[tuple[int, int], float]:
         for t, kind, channel, incarnation, _ in generation["events"]
         if kind == "close"
     }
-
-
-class _Tail:
-    """What may be discarded: the end of a consumer that the application itself ended.
-
-    A hole *before* a delivery that the application saw is never the end of anything.
-    """
-
-    def __init__(
-        self,
-        generation: dict[str, Any],
-        application: Application,
-        closes: dict[tuple[int, int], float],
-    ) -> None:
-        self._cancels = application.cancels
-        self._closes = closes
-        self._last_seen: dict[str, int] = {}
-        for _, kind, _, _, what in generation["events"]:
-            if kind == "deliver":
-                identity = what.get("id") or what.get("body_id")
-                if (what["consumer"], what["tag"], identity) in application.deliveries:
-                    self._last_seen[what["consumer"]] = what["tag"]
-
-    def discards(self, t: float, channel: int, incarnation: int, what: dict[str, Any]) -> bool:
-        ends = [self._cancels.get(what["consumer"]), self._closes.get((channel, incarnation))]
-        ended = [end for end in ends if end is not None]
-        after_all_seen = what["tag"] > self._last_seen.get(what["consumer"], 0)
-        return bool(ended) and after_all_seen and t >= min(ended) - TAIL
 
 
 def _acks(
@@ -195,7 +213,7 @@ def _acks(
     for _, t0, _, consumer, tag, identity, status in application.acks:
         if consumer not in consumers or status != "ok":
             continue
-        verdict.compared["ack"] += 1
+        _count("ack", generation, verdict)
         if sent[consumer, tag] > 0:
             sent[consumer, tag] -= 1
         else:
@@ -226,16 +244,20 @@ def _publishes(
         if kind == "publish"
         for identity in (what.get("id"), what.get("body_id"))
     }
-    cut = _last_cut(generations)
+    cut = _last_cut(generations, lambda generation: bool(generation["faulted"]))
+    killed = _last_cut(generations, _injected)
     for identity, entry in application.tried.items():
         _, t0, _, _, lease, _, status = entry
         if status != "ok":
             continue
         verdict.compared["publish"] += 1
+        excused = cut is None or t0 <= cut
+        verdict.judged += not excused
         if identity in crossed:
             continue
-        if cut is None or t0 <= cut:
+        if excused:
             verdict.in_doubt += 1
+            verdict.dropped += killed is not None and t0 > killed
         else:
             verdict.lost.append(
                 {
@@ -248,18 +270,20 @@ def _publishes(
             )
 
 
-def _last_cut(generations: list[dict[str, Any]]) -> float | None:
-    """When the first sound generation behind the last faulted one was ready.
+def _last_cut(
+    generations: list[dict[str, Any]], bad: Callable[[dict[str, Any]], bool]
+) -> float | None:
+    """When the first good generation behind the last bad one was ready.
 
-    -infinity when none was faulted; None when none was sound behind it.
+    -infinity when none was bad; None when none was good behind it. A connection that was never
+    ready swallowed nothing, however it ended.
     """
-    faulted = [g["closed"] for g in generations if g["faulted"]]
-    if not faulted:
+    ready = [generation for generation in generations if generation["ready"] is not None]
+    ends = [generation["closed"] for generation in ready if bad(generation)]
+    if not ends:
         return float("-inf") if generations else None
-    last = max(faulted)
-    behind = [g["ready"] for g in generations if not g["faulted"] and g["ready"] is not None]
-    behind = [ready for ready in behind if ready > last]
-    return min(behind) if behind else None
+    behind = [generation["ready"] for generation in ready if not bad(generation)]
+    return min((t for t in behind if t > max(ends)), default=None)
 
 
 def _control(
@@ -271,7 +295,7 @@ def _control(
     settled: set[str] = set()
     for generation in generations:
         for _, kind, _, _, what in generation["events"]:
-            identity = what.get("id") or what.get("body_id")
+            identity = _identity(what)
             if identity is None:
                 continue
             if kind == "publish" and what["routing_key"] == queue:
@@ -280,4 +304,6 @@ def _control(
                 confirmed.add(identity)
             elif kind == "ack" or (kind in ("reject", "nack") and not what.get("requeue")):
                 settled.add(identity)
+            elif kind == "deliver" and what.get("no_ack"):
+                settled.add(identity)  # the broker forgets it as it delivers it
     verdict.broker_lost = sorted((routed & confirmed) - settled - remaining)

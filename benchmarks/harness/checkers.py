@@ -32,6 +32,8 @@ class Evidence:
     interrupted: bool = False
     stderr: str = ""
     books: Books | None = None
+    #: Why nothing that was seen says anything of the client: the broker or the proxy died.
+    void: str | None = None
 
 
 @dataclass
@@ -68,7 +70,8 @@ def deadlocks(evidence: Evidence) -> Finding:
     if report is None:
         if evidence.hung:
             # Not even the watchdog answered: nothing ran any more, and who hung cannot be counted.
-            return found([{"thread": "all", "stack": evidence.stderr[-8000:]}])
+            detail = "nothing in the trial's process answered, its own watchdog included"
+            return found([{"thread": "all", "detail": detail, "stack": evidence.stderr[-8000:]}])
         return not_judged(f"the trial's process ended without a report ({evidence.ended})")
     stacks = {stack["thread"]: stack for stack in report["stacks"]}
     return found(
@@ -185,6 +188,9 @@ def double_releases(evidence: Evidence) -> Finding:
     at_rest = report["at_rest"]
     if at_rest is not None:
         witnesses += [{"channel": key, "idle": "twice"} for key in at_rest["twice_idle"]]
+        if (at_rest.get("in_use") or 0) < 0:
+            detail = f"the client counts {at_rest['in_use']} leases in use"
+            witnesses.append({"operation": "at_rest", "detail": detail})
     return found(witnesses)
 
 
@@ -194,8 +200,8 @@ def lost_frames(evidence: Evidence) -> Finding:
         return not_judged("the trial's process ended without a report")
     if evidence.books is None:
         return not_judged("the trial was given up: its history stops in the middle")
-    if not evidence.books.compared:
-        return not_judged("no message was published, confirmed or delivered")
+    if not (evidence.books.judged or evidence.books.lost):
+        return not_judged("no message crossed, or was said to cross, a generation without a fault")
     return found(evidence.books.lost)
 
 
@@ -236,6 +242,8 @@ INVARIANTS: dict[str, Callable[[Evidence], Finding]] = {
 def judge(evidence: Evidence) -> dict[str, Finding]:
     """Every invariant of the table, judged. Half a trial can prove a violation, but no zero."""
     findings = {name: checker(evidence) for name, checker in INVARIANTS.items()}
+    if evidence.void:
+        return {name: not_judged(evidence.void) for name in INVARIANTS}
     partial = evidence.report["partial"] if evidence.report else evidence.interrupted
     if partial:
         findings = {
@@ -255,6 +263,8 @@ def doubts(evidence: Evidence, planned: Counter[str], reconnects: int | None) ->
     ``reconnects`` is the number of connections after the first that the proxy saw come up.
     """
     report = evidence.report
+    if evidence.void:
+        return [evidence.void]
     if report is None:
         return [evidence.ended]
     reasons = []
@@ -308,6 +318,11 @@ def _silent(evidence: Evidence, planned: Counter[str]) -> list[str]:
         reasons.append("no return came in")
     if published and not compared["deliver"]:
         reasons.append("no delivery came in")
+    if books.dropped:
+        reasons.append(
+            f"{books.dropped} of what is missing is excused only by connections that ended without "
+            "a closing handshake and without a fault"
+        )
     if books.broker_lost:
         reasons.append(
             f"the broker lost {len(books.broker_lost)} messages, first {books.broker_lost[0]}"

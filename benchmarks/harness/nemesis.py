@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from benchmarks.harness.progress import Progress
-from benchmarks.proxy.control import Control
+from benchmarks.proxy.control import Control, ControlError
 
 #: How often the nemesis asks the proxy whether a connection is up again: the round trip itself
 #: takes some 0.1 ms, and a reconnect a few ms.
@@ -51,7 +51,13 @@ class Nemesis:
             asked, before = time.monotonic(), self._due
             # The window opens before the proxy acts: its first victim may be faster than its reply.
             self._due = asked
-            reply = self._control.fault(self._kind)
+            try:
+                reply = self._control.fault(self._kind)
+            except ControlError as error:
+                # The proxy's failure, not the client's: the supervisor sees what became of it.
+                self._due = before
+                why = str(error)
+                break
             if reply["fired"]:
                 with self._lock:
                     self._faults.append({**reply, "kind": self._kind, "asked": asked})
@@ -59,9 +65,12 @@ class Nemesis:
             self._due = before
             why = str(reply.get("why", why))
             time.sleep(POLL)
+        self._miss(why)
+        return None
+
+    def _miss(self, why: str) -> None:
         with self._lock:
             self._missed.append(why)
-        return None
 
     def run(self, progress: Progress) -> None:
         """Strike at each mark, until the load is over. The body of the nemesis thread."""
@@ -72,8 +81,11 @@ class Nemesis:
                 if progress.over:
                     return
                 time.sleep(POLL)
-            t = self.strike()
-            last = last if t is None else t
+            if progress.succeeded_since(last):
+                t = self.strike()
+                last = last if t is None else t
+            else:
+                self._miss("no operation succeeded since the fault before")
             progress.clear_mark()
 
     def snapshot(self) -> dict[str, Any]:

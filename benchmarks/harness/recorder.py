@@ -33,7 +33,8 @@ MAY_TIME_OUT = frozenset(("drain", "drain_lease"))
 #: The last lines of a formatted traceback of KeyError(None): where it was raised, and the error.
 _LOGGED = re.compile(
     r'File "(?P<file>[^"\n]*)", line \d+, in (?P<function>[^\n]*)\n'
-    r"(?:[ \t][^\n]*\n)*KeyError: None$",
+    # Source lines and carets, but no further frame: the innermost one is what is wanted.
+    r'(?:(?![ \t]*File ")[ \t][^\n]*\n)*KeyError: None$',
     re.MULTILINE,
 )
 _NUMBERS = re.compile(r"\d+(?:\.\d+)?|0x[0-9a-f]+")
@@ -55,7 +56,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_channel_lookup(file: str, function: str) -> bool:
-    return file.replace("\\", "/").endswith("amqp/connection.py") and function == "channel"
+    return file.replace("\\", "/").endswith("/amqp/connection.py") and function == "channel"
 
 
 def _raised_by_lookup(trace: TracebackType | None) -> bool:
@@ -214,7 +215,10 @@ class _LogHandler(logging.Handler):
         self._recorder = recorder
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._recorder.record_log(record)
+        try:
+            self._recorder.record_log(record)
+        except Exception:  # noqa: BLE001 - a malformed log call; told on stderr, as logging does
+            self.handleError(record)
 
 
 def _safe_text(error: BaseException) -> str:

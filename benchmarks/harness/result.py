@@ -22,10 +22,14 @@ VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 
 @dataclass(frozen=True)
 class TrialResult:
-    """``document`` is the JSON of DESIGN; ``recoveries_ms`` the raw latencies, in order."""
+    """``document`` is the JSON of DESIGN; ``recoveries_ms`` the raw latencies, in order.
+
+    ``interrupted``: the user ended the trial, so whoever runs several must not start the next.
+    """
 
     document: dict[str, Any]
     recoveries_ms: list[float]
+    interrupted: bool = False
 
     @property
     def verdict(self) -> str:
@@ -101,14 +105,14 @@ def make_result(
             name: finding.reason for name, finding in findings.items() if finding.count is None
         },
         "witnesses": [
-            {"invariant": name, "detail": describe(witness), **witness}
+            {"invariant": name, **witness, "detail": describe(witness)}
             for name, finding in findings.items()
             for witness in finding.witnesses
         ],
         "metrics": _metrics(report, recoveries, reconnects),
         "replay": replay_command(request),
     }
-    return TrialResult(document, recoveries)
+    return TrialResult(document, recoveries, evidence.interrupted)
 
 
 def _metrics(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.base import Client
-from benchmarks.clients.loader import check_declared, load_client
+from benchmarks.clients.loader import make_client
 from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger, twice_idle
 from benchmarks.harness.nemesis import Nemesis
@@ -48,16 +48,20 @@ class Trial:
         self.load = self.scenario.load(spec["load"])
         self.plan: Plan = make_plan(self.scenario.name, self.load, spec["seed"])
         urls = [f"amqp://{spec['user']}:{spec['password']}@127.0.0.1:{spec['proxy_port']}/"]
-        self.client: Client = load_client(spec["client"])(urls, self.scenario.channels(self.load))
-        check_declared(self.client)
+        self.client: Client = make_client(
+            spec["client"], urls, self.scenario.channels(self.load)
+        )
         self.recorder = Recorder(self.client.recoverable, self.client.timeouts)
         self.history = History()
         self.leases = LeaseLedger()
         self.window = stall_window(self.client.bounds.longest)
         self.watchdog = Watchdog(self.window, time.monotonic() + spec["seconds"])
         marks = [] if self.load.cycles else self.plan.kill_points()
-        # Half an interval past the mark: the kill still lands in the middle of the load.
-        self.progress = Progress(marks, slack=self.load.kill_interval * self.load.threads // 2)
+        # Half an interval past the mark: the kill still lands in the middle of the load. Behind
+        # the last mark less, so that the load does not end before its kill.
+        rest = self.load.operations - self.load.threads - (marks[-1] if marks else 0)
+        slack = max(0, min(self.load.kill_interval * self.load.threads // 2, rest))
+        self.progress = Progress(marks, slack)
         self.phases: dict[str, list[float]] = {}
         self.phase = "start"
         self.at_rest: dict[str, Any] | None = None
@@ -121,8 +125,9 @@ class Trial:
         self._until(lambda: self._done("worker"))
         self.progress.finish()
         self.recoveries = [value for worker in self._workers for value in worker.recoveries]
-        self._enter("probe")
-        self._probe(context)
+        if not self.watchdog.ended.is_set():
+            self._enter("probe")
+            self._probe(context)
         self._enter("drain")
         self._until(lambda: self._drained(broker, consumers), bounds.longest)
         stop.set()
@@ -176,13 +181,12 @@ class Trial:
         return ready == 0 and all(slot.done or slot.idle >= IDLE_ROUNDS for slot in consumers)
 
     def _check(self) -> None:
-        try:
-            self.at_rest = self.client.at_rest()
-        except BaseException as error:  # noqa: BLE001 - recorded
-            self.recorder.record("operation", "at_rest", error)
-            return
-        if self.at_rest is not None:
-            self.at_rest["twice_idle"] = twice_idle(self.at_rest.pop("idle", []))
+        # Watched like any call: it takes the client's locks.
+        answers: list[dict[str, Any] | None] = []
+        self._supervised("checker", "at_rest", lambda: answers.append(self.client.at_rest()))
+        for counts in answers:
+            if counts is not None:
+                self.at_rest = {**counts, "twice_idle": twice_idle(counts.get("idle", []))}
 
     def _close(self) -> None:
         started = time.monotonic()

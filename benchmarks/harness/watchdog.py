@@ -1,7 +1,7 @@
 """The watchdog: tells a deadlock from slowness, and takes all stacks while they still stand.
 
 A thread is stalled when it made no progress for the stall window, which lies above every bound
-that the client declares. The trial is given up when every thread that is left is stalled, or at
+that the client declares. The trial is given up when everybody it waits for is stalled, or at
 its deadline; threads that still advance then are slow, not deadlocked.
 """
 
@@ -35,6 +35,17 @@ def stalled(slots: list[dict[str, Any]], now: float, window: float) -> list[dict
     return [slot for slot in slots if not slot["done"] and now - slot["advanced"] > window]
 
 
+def all_hope_is_gone(slots: list[dict[str, Any]], hung: list[dict[str, Any]]) -> bool:
+    """Is everybody whom the trial waits for stalled? Pure.
+
+    Consumers go on until they are told to stop, so one that advances keeps no trial alive while
+    there is anybody else to wait for.
+    """
+    pending = [slot for slot in slots if not slot["done"]]
+    waited_for = [slot for slot in pending if slot["kind"] != "consumer"] or pending
+    return bool(hung) and all(slot in hung for slot in waited_for)
+
+
 class Watchdog:
     """Looks at the slots it is given; ``ended`` is set when the trial must be given up."""
 
@@ -45,6 +56,7 @@ class Watchdog:
         self.overran = False
         self.stalls: list[dict[str, Any]] = []
         self.stacks: list[dict[str, Any]] = []
+        self._first_stall: float | None = None
         # Guards the list of slots. A leaf.
         self._lock = threading.Lock()
         self._slots: list[Slot] = []
@@ -66,11 +78,10 @@ class Watchdog:
     def look(self, now: float) -> None:
         """One look at all slots; sets ``ended`` when there is nothing left to wait for."""
         slots = self.slots()
-        pending = [slot for slot in slots if not slot["done"]]
         hung = stalled(slots, now, self.window)
         if now > self.deadline:
             self.overran = True
-        elif not hung or len(hung) < len(pending):
+        elif not all_hope_is_gone(slots, hung) and not self._patience_is_over(hung, now):
             return
         self.stalls = [
             {
@@ -83,6 +94,14 @@ class Watchdog:
         ]
         self.stacks = all_stacks()
         self.ended.set()
+
+    def _patience_is_over(self, hung: list[dict[str, Any]], now: float) -> bool:
+        """A deadlock is proven once; the others get one more window to end."""
+        if not hung:
+            self._first_stall = None
+        elif self._first_stall is None:
+            self._first_stall = now
+        return self._first_stall is not None and now - self._first_stall > self.window
 
 
 def all_stacks() -> list[dict[str, Any]]:

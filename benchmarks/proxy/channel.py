@@ -98,15 +98,16 @@ class Channel:
             self._complete(direction, content)
 
     def body(self, direction: int, payload: bytes) -> None:
-        """Take one body frame; the last one completes the content and books it."""
+        """Take one body frame; the last one completes the content and books it.
+
+        Content that turns out longer than its header said never completes.
+        """
         content = self._content[direction]
         if content is None or content.size is None:
             return
         content.add(payload)
         if content.missing == 0:
             self._complete(direction, content)
-        elif content.missing < 0:
-            self._content[direction] = None
 
     def _complete(self, direction: int, content: Content) -> None:
         self._content[direction] = None

@@ -45,8 +45,6 @@ class Pipe:
         self.outbox = Outbox()
         #: The source reached its end, or was reset.
         self.ended = False
-        #: The sink takes no more: what the source still says is read and thrown away.
-        self.broken = False
         #: Everything went, and the sink was told that nothing follows.
         self.done = False
 
@@ -149,14 +147,10 @@ class Link:
             data = pipe.source.recv(READ_SIZE)
         except BlockingIOError:
             return
-        except OSError:  # reset: nothing can be sent to that side either
-            self._source_ended(pipe)
-            self._sink_broke(self._opposite(pipe))
-            return
+        except OSError:  # reset; what is still sent to that side fails by itself
+            data = b""
         if not data:
             self._source_ended(pipe)
-            return
-        if pipe.broken:
             return
         try:
             frames = pipe.stream.feed(data)
@@ -180,8 +174,8 @@ class Link:
             forwarded = pipe.outbox.send(pipe.sink)
         except BlockingIOError:
             return
-        except OSError:
-            self._sink_broke(pipe)
+        except OSError:  # the sink is gone, and with it whatever the source still says
+            pipe.outbox.clear()
             return
         malformed = False
         for frame in forwarded:
@@ -202,18 +196,11 @@ class Link:
     def _peer_error(self, pipe: Pipe) -> None:
         self.close("client-error" if pipe.direction == TO_BROKER else "broker-error")
 
-    def _opposite(self, pipe: Pipe) -> Pipe:
-        return self._to_client if pipe is self._to_broker else self._to_broker
-
     def _source_ended(self, pipe: Pipe) -> None:
         pipe.ended = True
         if self._first_end is None:
             self._first_end = "client" if pipe.direction == TO_BROKER else "broker"
             self._deadline = time.monotonic() + DRAIN_DEADLINE
-
-    def _sink_broke(self, pipe: Pipe) -> None:
-        pipe.broken = True
-        pipe.outbox.clear()
 
     def _settle(self) -> None:
         """Pass an end of file on once all before it went; close when both sides are through."""
@@ -223,19 +210,14 @@ class Link:
         for pipe in pipes:
             if pipe.ended and not pipe.done and not pipe.outbox.pending:
                 pipe.done = True
-                self._shut(pipe)
+                try:
+                    pipe.sink.shutdown(socket.SHUT_WR)
+                except OSError:  # it was reset meanwhile: there is nobody left to tell
+                    pass
         if all(pipe.done for pipe in pipes):
             self.close(self._reason())
         else:
             self._watch()
-
-    def _shut(self, pipe: Pipe) -> None:
-        if pipe.broken:
-            return
-        try:
-            pipe.sink.shutdown(socket.SHUT_WR)
-        except OSError:  # it was reset meanwhile: there is nobody left to tell
-            pipe.broken = True
 
     def _reason(self) -> str:
         if self.generation.close_ok:

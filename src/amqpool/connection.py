@@ -9,33 +9,33 @@ the next one.
 py-amqp's `Connection` may be used by one thread at a time, and its reader allocates whatever a
 peer announces. What of its methods cannot be shared is overridden here or raises.
 
-Locks: the inbox of channel 0 (connection events), and `_ids_lock` (channel numbers, the dict of
-channels), a leaf.
+Locks: the inbox of channel 0 guards the life of the connection; it is taken alone. Nothing else
+here has a lock: `channels` is a dict whose single steps are atomic.
 """
 
 from __future__ import annotations
 
-import atexit
 import socket
-import threading
 import time
-import weakref
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import amqp
 from amqp import sasl, spec
-from amqp.exceptions import ResourceError, error_for_code
+from amqp.exceptions import error_for_code
 from amqp.serialization import dumps
 
 from .channel import SharedChannel
 from .decode import decode_args
-from .errors import ConnectionLost, DrainTimeout, FrameError, LoginRefused
-from .frames import FRAME_MIN_SIZE, HEARTBEAT, Sig, method_frame
+from .errors import ConnectionLost, DrainTimeout, FrameError, LoginRefused, PoolError
+from .exits import flush_at_exit
+from .frames import FRAME_MIN_SIZE, Sig, method_frame
 from .inbox import DeadlinePassed, Inbox
 from .ioloop import IoLoop
+from .numbers import ChannelNumbers
 from .outbox import Outbox
 from .parser import Batch, Event, FrameParser
+from .unshared import OneReader
 from .wire import Wire, open_wire
 
 #: The largest frame we take unless told otherwise: RabbitMQ's own default.
@@ -44,8 +44,6 @@ FRAME_MAX: Final = 131_072
 CHANNEL_MAX: Final = 2_047
 #: Connection events (blocked, unblocked) that nobody drains: a few are worth keeping, no more.
 EVENTS_BYTES: Final = 64 * 1024
-#: The interpreter's exit waits this long (seconds), in all, for bytes not yet with the kernel.
-EXIT_FLUSH: Final = 2.0
 #: The share of close()'s time that is kept for the end of the I/O thread, at most a second.
 JOIN_SHARE: Final = 0.2
 #: The socket's own opinion of a slow peer must not be stronger than the heartbeat's. py-amqp sets
@@ -65,10 +63,8 @@ _BEFORE_OPEN: Final[dict[Sig | None, tuple[Sig, ...]]] = {
     _Conn.OpenOk: (),
 }
 
-_connected: weakref.WeakSet[SharedConnection] = weakref.WeakSet()
 
-
-class SharedConnection(amqp.Connection):  # type: ignore[misc]
+class SharedConnection(OneReader):
     """One connection; `connect()` it once. All times are in seconds."""
 
     Channel = SharedChannel
@@ -103,9 +99,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         self.confirms = confirms
         self.generation = generation
         self.inbox = Inbox(EVENTS_BYTES)
-        self._ids_lock = threading.Lock()
-        self._ids: set[int] = set()
-        self._last_id = 0
+        self._numbers = ChannelNumbers()
         self._on_lost = on_lost
         self._heard: Sig | None = None
         self._close_sent = False
@@ -164,6 +158,12 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
             )
             self.fail(error)
             raise error from None
+        except (PoolError, amqp.exceptions.AMQPError) as error:
+            self._end(lambda: ConnectionLost("the connection was not opened"))
+            if isinstance(error, PoolError):
+                raise
+            # py-amqp found no way to log in among those that the broker offers.
+            raise LoginRefused(str(error)) from error
         except BaseException:
             self._end(lambda: ConnectionLost("the connection was not opened"))
             raise
@@ -195,7 +195,7 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
             self._wire.close()
             raise self._aborted_error()
         self._loop = IoLoop(self, self._wire, self.outbox, self._parser)
-        _remember(self)
+        flush_at_exit(self)
         try:
             self._loop.start(f"amqpool-io-{self.generation}")
         except RuntimeError as error:
@@ -278,34 +278,16 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         return channel
 
     def _get_free_channel_id(self) -> int:
-        with self._ids_lock:
-            # From the number after the last: one that was just closed rests as long as possible.
-            for step in range(self.channel_max):
-                number = (self._last_id + step) % self.channel_max + 1
-                if number not in self._ids:
-                    self._ids.add(number)
-                    self._last_id = number
-                    return number
-        raise ResourceError(
-            f"all {self.channel_max} channel numbers of the connection are in use",
-            spec.Channel.Open,
-        )
+        return self._numbers.take(self.channel_max)
 
     def _claim_channel_id(self, channel_id: int) -> int:
-        with self._ids_lock:
-            if not 1 <= channel_id <= self.channel_max:
-                raise ValueError(f"a channel number is between 1 and {self.channel_max}")
-            if channel_id in self._ids:
-                raise ValueError(f"channel number {channel_id} is in use")
-            self._ids.add(channel_id)
-            return channel_id
+        return self._numbers.claim(channel_id, self.channel_max)
 
     def forget(self, channel: SharedChannel) -> None:
         """The channel is closed on both sides: its number is free."""
-        with self._ids_lock:
-            if self.channels.get(channel.channel_id) is channel:
-                del self.channels[channel.channel_id]
-            self._ids.discard(channel.channel_id)
+        if self.channels.get(channel.channel_id) is channel:
+            del self.channels[channel.channel_id]
+        self._numbers.give_back(channel.channel_id)
 
     # -- sending and waiting -----------------------------------------------------------------
 
@@ -458,10 +440,10 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         if not first:
             return
         self.outbox.close()
-        with self._ids_lock:
-            channels = [channel for channel in self.channels.values() if channel is not self]
-        for channel in channels:
-            channel.connection_lost()
+        # list() of a dict is one step; a channel that registers later finds the outbox closed.
+        for channel in list(self.channels.values()):
+            if channel is not self:
+                channel.connection_lost()
         if self._loop is not None:
             self._loop.stop()
         if self._on_lost is not None:
@@ -476,12 +458,12 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
         deadline = time.monotonic() + timeout
         polite = deadline - min(1.0, timeout * JOIN_SHARE)
         with self.inbox.cond:
-            first = not self._close_sent
             was_open = self._handshake_complete and self.inbox.ended is None
+            first = not self._close_sent
+            self._close_sent = True
         clean = True
         if was_open and first:
             clean = self.outbox.wait_sent(self.outbox.mark, polite)
-            self._close_sent = True
             try:
                 self.send_method(_Conn.Close, "BsBB", (200, "", 0, 0))
             except ConnectionLost:
@@ -499,33 +481,6 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
             clean = self._loop.join(max(0.0, deadline - time.monotonic())) and clean
         return clean
 
-    def collect(self) -> None:
-        """py-amqp's clean-up; here `close()` and the I/O thread do that work."""
-
-    # -- methods of py-amqp that make no sense on a shared connection --------------------------
-
-    def heartbeat_tick(self, rate: int = 2) -> None:
-        """Nothing to do: the I/O thread sends and watches heartbeats."""
-
-    def send_heartbeat(self) -> None:
-        """Send a heartbeat now (the I/O thread does so by itself)."""
-        if self.outbox.push(HEARTBEAT):
-            self.outbox.flush()
-
-    def blocking_read(self, timeout: float | None = None) -> NoReturn:
-        """Only the I/O thread reads."""
-        raise NotImplementedError("a shared connection is read by its I/O thread alone")
-
-    @property
-    def frame_writer(self) -> NoReturn:
-        """Only the outbox writes."""
-        raise NotImplementedError("a shared connection is written by its outbox alone")
-
-    @property
-    def on_inbound_frame(self) -> NoReturn:
-        """Only the I/O thread reads."""
-        raise NotImplementedError("a shared connection is read by its I/O thread alone")
-
     # -- what the outbox needs ---------------------------------------------------------------
 
     def _send_bytes(self, data: bytes | memoryview) -> int:
@@ -539,17 +494,3 @@ class SharedConnection(amqp.Connection):  # type: ignore[misc]
 
 def _closed_here() -> ConnectionLost:
     return ConnectionLost("the connection was closed by this program")
-
-
-def _remember(connection: SharedConnection) -> None:
-    """From the first connection on, the interpreter's exit flushes what was published."""
-    if not _connected:
-        atexit.unregister(_flush_at_exit)
-        atexit.register(_flush_at_exit)
-    _connected.add(connection)
-
-
-def _flush_at_exit() -> None:
-    deadline = time.monotonic() + EXIT_FLUSH
-    for connection in list(_connected):
-        connection.flush(max(0.0, deadline - time.monotonic()))

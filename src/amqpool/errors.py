@@ -19,7 +19,24 @@ class PoolError(Exception):
     """The base of all errors that amqpool itself defines."""
 
 
-class ConnectionLost(PoolError, amqp_errors.RecoverableConnectionError):  # type: ignore[misc]
+class _AmqpShaped(PoolError):
+    """Arguments as py-amqp's errors have them, in their order."""
+
+    reply_code: int
+    reply_text: str | None
+    method_sig: tuple[int, int] | None
+
+    def __init__(
+        self,
+        reply_text: str | None = None,
+        method_sig: tuple[int, int] | None = None,
+        method_name: str | None = None,
+        reply_code: int | None = None,
+    ) -> None:
+        super().__init__(reply_text, method_sig, method_name, reply_code)
+
+
+class ConnectionLost(_AmqpShaped, amqp_errors.RecoverableConnectionError):  # type: ignore[misc]
     """The physical connection is gone; acquire again and the pool recovers it."""
 
 
@@ -31,7 +48,7 @@ class RecoveryFailed(ConnectionLost):
     """No connection could be made within the recovery deadline."""
 
 
-class LoginRefused(PoolError, amqp_errors.IrrecoverableConnectionError):  # type: ignore[misc]
+class LoginRefused(_AmqpShaped, amqp_errors.IrrecoverableConnectionError):  # type: ignore[misc]
     """The broker refused the user or the virtual host (403, 530); retrying would not help."""
 
 
@@ -62,5 +79,5 @@ class LeaseEnded(PoolError):
     """A lease's channel was used after the lease had been released."""
 
 
-class InboxOverflow(PoolError, amqp_errors.RecoverableChannelError):  # type: ignore[misc]
+class InboxOverflow(_AmqpShaped, amqp_errors.RecoverableChannelError):  # type: ignore[misc]
     """A channel's inbox passed its bound in bytes; the channel was closed."""

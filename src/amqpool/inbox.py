@@ -150,5 +150,6 @@ class Inbox:
             self._depth -= 1
             if not self._depth:
                 self._dispatcher = None
-            if self._waiting:
-                self.cond.notify_all()
+            # A call may have its reply now, and what is left may be another thread's turn.
+            if self._waiting or self.wakers:
+                self.wake()

@@ -202,9 +202,9 @@ class IoLoop:
             raise ConnectionLost(
                 f"no sign of life from the broker for {silent:.1f} s (two heartbeats)"
             )
-        if now - self._outbox.last_sent >= self.heartbeat / 2 and not self._outbox.pending:
-            if self._outbox.push(HEARTBEAT):
-                self._flush()
+        idle = now - self._outbox.last_sent >= self.heartbeat / 2 and not self._outbox.pending
+        if idle and self._outbox.push(HEARTBEAT):
+            self._flush()
 
     def _drain_waker(self) -> None:
         try:

@@ -14,7 +14,8 @@ from .channel import SharedChannel
 from .errors import LeaseEnded
 
 if TYPE_CHECKING:
-    from .pool import ChannelPool, Slots
+    from .pool import ChannelPool
+    from .roster import Slots
 
 
 class Lease:
@@ -22,16 +23,14 @@ class Lease:
 
     __slots__ = ("_pool", "ended", "generation", "held", "number", "owner", "slots", "thread")
 
-    def __init__(
-        self, pool: ChannelPool, slots: Slots, channel: SharedChannel, number: int
-    ) -> None:
+    def __init__(self, pool: ChannelPool, slots: Slots, channel: SharedChannel) -> None:
         self._pool = pool
         #: The channel, for the pool, which still needs it when the lease has ended.
         self.held = channel
         #: The pool's book-keeping of the connection that the channel belongs to.
         self.slots = slots
-        #: The serial number of this lease in its pool, from 1.
-        self.number = number
+        #: The serial number of this lease in its pool, from 1; set by the roster.
+        self.number = 0
         #: The generation of the connection that the channel belongs to.
         self.generation = slots.generation
         #: The name of the thread that acquired it, and its identity.

@@ -64,7 +64,7 @@ class Outbox:
     @property
     def pending(self) -> int:
         """Bytes that the kernel does not have yet."""
-        return self._appended - self._taken
+        return 0 if self.closed else self._appended - self._taken
 
     @property
     def mark(self) -> int:

@@ -1,17 +1,15 @@
 """ChannelPool: many threads, one connection, a bounded number of channels.
 
-It owns who may use which channel: the free list, the queue of waiters, and the book of leases. It
-never does I/O under its lock. A method decides under the lock, and does outside it what was
-decided: open a channel, close one, start a recovery. Waiters are served in the order in which they
-came; what is handed to a waiter whose time ran out in that moment is taken by it or given on,
-never lost.
+It owns the threads' side of the pool: asking, waiting, opening, releasing, recovering, closing.
+Who gets what is decided by the roster (roster.py) under the pool lock; what follows from a decision
+(open a channel, close one, start a recovery) is done here, without the lock. So no thread ever
+waits for the network because another one does.
 
 A connection that is lost takes its channels along. Whoever next needs one starts a recovery, or
-joins the one that runs (recovery.py). Each connection has its own `Slots`, so that nothing of an
-old one can be counted, or lent, in the new.
+joins the one that runs (recovery.py): at most one runs, however many ask.
 
-Lock: the pool lock, first in the order and never held together with another. It guards every
-private attribute of `ChannelPool` and all of `Slots`, and `Lease.ended`.
+Lock: the pool lock, never held together with another. It guards the roster, `_round` and
+`_round_thread`; no I/O, no user code and no other lock under it.
 """
 
 from __future__ import annotations
@@ -19,72 +17,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from . import channel as standing
+from . import roster
 from .channel import SharedChannel
 from .connection import CHANNEL_MAX, FRAME_MAX, SharedConnection
-from .errors import (
-    AcquireTimeout,
-    ConnectionLost,
-    DrainTimeout,
-    OperationTimeout,
-    PoolClosed,
-)
 from .draining import drain_any
+from .errors import AcquireTimeout, ConnectionLost, DrainTimeout, OperationTimeout, PoolClosed
 from .lease import Lease
 from .recovery import Round
-from .stats import COUNTERS, Stats
+from .roster import Roster, Slots, Todo, Waiter
+from .stats import Stats
 from .url import parse_url
-
-#: What a waiter was given: a channel to take, a place to open one, or bad news.
-_LEND, _OPEN, _FAILED, _CLOSED = "lend", "open", "failed", "closed"
-
-
-class Slots:
-    """What the pool keeps of one connection; a new connection gets a new one."""
-
-    __slots__ = ("connection", "generation", "idle", "settling", "taken")
-
-    def __init__(self, connection: SharedConnection | None, generation: int) -> None:
-        self.connection = connection
-        self.generation = generation
-        #: Channels that are open or being opened; at most the pool's size.
-        self.taken = 0
-        #: Last in, first out: the channels used last are warm, and the others may rest.
-        self.idle: list[SharedChannel] = []
-        #: Released channels whose confirms are awaited, oldest first, and since when.
-        self.settling: dict[SharedChannel, float] = {}
-
-    @property
-    def alive(self) -> bool:
-        return self.connection is not None and self.connection.connected
-
-
-class _Waiter:
-    """One thread in the queue; its condition shares the pool's lock."""
-
-    __slots__ = ("channel", "cond", "given", "round", "slots")
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self.cond = threading.Condition(lock)
-        self.given: str | None = None
-        self.slots: Slots | None = None
-        self.channel: SharedChannel | None = None
-        self.round: Round | None = None
-
-
-class _Todo:
-    """What was decided under the lock and is done outside it."""
-
-    __slots__ = ("discard", "start")
-
-    def __init__(self) -> None:
-        self.discard: list[SharedChannel] = []
-        self.start: Round | None = None
 
 
 class ChannelPool:
@@ -132,11 +79,9 @@ class ChannelPool:
         if size < 1:
             raise ValueError(f"a pool has at least one channel, not {size}")
         self._endpoints = [parse_url(each) for each in urls]
-        self._size = size
         self._acquire_timeout = acquire_timeout
         self._connect_timeout = connect_timeout
         self._recovery_deadline = recovery_deadline
-        self._settle_timeout = settle_timeout
         self._ssl = ssl
         self._rng = rng or random.Random()
         self._options: dict[str, Any] = {
@@ -151,64 +96,48 @@ class ChannelPool:
             "confirms": confirms,
         }
         self._lock = threading.Lock()
-        self._slots = Slots(None, 0)
-        self._waiters: deque[_Waiter] = deque()
-        self._leases: dict[int, Lease] = {}
+        self._roster = Roster(size, settle_timeout)
         self._round: Round | None = None
         self._round_thread: threading.Thread | None = None
-        self._closed = False
-        self._count: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     # -- what a caller sees ------------------------------------------------------------------
 
     @property
     def size(self) -> int:
         """Channels at most."""
-        return self._size
+        return self._roster.size
 
     @property
     def connected(self) -> bool:
         """Whether the current connection is open; asks nobody and never starts a recovery."""
-        return self._slots.alive
+        return self._roster.slots.alive
 
     @property
     def generation(self) -> int:
         """How many connections there were so far, this one included."""
-        return self._slots.generation
+        return self._roster.slots.generation
 
     def __repr__(self) -> str:
         stats = self.stats()
         state = "connected" if self.connected else "not connected"
-        if self._closed:
+        if self._roster.closed:
             state = "closed"
         return (
             f"<ChannelPool {', '.join(map(str, self._endpoints))}: {state},"
             f" generation {stats[Stats.GENERATION]}, {stats[Stats.IN_USE]} in use,"
             f" {stats[Stats.IDLE]} idle, {stats[Stats.SETTLING]} settling,"
-            f" {stats[Stats.WAITING]} waiting, size {self._size}>"
+            f" {stats[Stats.WAITING]} waiting, size {stats[Stats.SIZE]}>"
         )
 
     def stats(self) -> dict[str, int]:
         """Counters and gauges by the names of `Stats`."""
         with self._lock:
-            slots = self._slots
-            connection = slots.connection
-            return {
-                **self._count,
-                Stats.WAITING: len(self._waiters),
-                Stats.IDLE: len(slots.idle),
-                Stats.IN_USE: len(self._leases),
-                Stats.SETTLING: len(slots.settling),
-                Stats.OPEN: slots.taken,
-                Stats.GENERATION: slots.generation,
-                Stats.OUTBOX_BYTES: 0 if connection is None else connection.outbox.pending,
-                Stats.SIZE: self._size,
-            }
+            return self._roster.stats()
 
     def idle_channels(self) -> list[SharedChannel]:
         """The free list as it is now; for tests and for looking inside."""
         with self._lock:
-            return list(self._slots.idle)
+            return list(self._roster.slots.idle)
 
     def __enter__(self) -> ChannelPool:
         return self
@@ -235,130 +164,115 @@ class ChannelPool:
         """
         allowed = self._acquire_timeout if timeout is None else timeout
         deadline = time.monotonic() + allowed
-        first = True
+        waiter = self._ask(front=False)
         while True:
-            waiter = self._ask(front=not first)
-            first = False
             if waiter.given is None:
                 self._wait(waiter, deadline, allowed)
             lease = self._take(waiter, deadline, allowed)
             if lease is not None:
                 return lease
+            # What it got was dead: it keeps its turn.
+            waiter = self._ask(front=True)
 
-    def _ask(self, *, front: bool) -> _Waiter:
+    def _ask(self, *, front: bool) -> Waiter:
         """Join the queue, and be served at once if it is our turn."""
-        waiter = _Waiter(self._lock)
+        waiter = Waiter()
         with self._lock:
-            if front:
-                # It was served before and what it got was dead: it keeps its turn.
-                self._waiters.appendleft(waiter)
-            else:
-                self._waiters.append(waiter)
-            todo = self._serve()
+            todo = self._decided(self._roster.join(waiter, front=front))
             if waiter.given is None:
-                self._count[Stats.WAITS] += 1
+                waiter.cond = threading.Condition(self._lock)
         self._do(todo)
         return waiter
 
-    def _wait(self, waiter: _Waiter, deadline: float, allowed: float) -> None:
+    def _wait(self, waiter: Waiter, deadline: float, allowed: float) -> None:
         """Wait until something was given. Raises AcquireTimeout."""
+        assert waiter.cond is not None
         try:
             while waiter.given is None:
                 with self._lock:
                     now = time.monotonic()
                     if waiter.given is None and now >= deadline:
-                        self._waiters.remove(waiter)
-                        self._count[Stats.TIMEOUTS] += 1
-                        raise AcquireTimeout(self._why_not(allowed))
+                        self._roster.waiters.remove(waiter)
+                        raise self._timed_out(allowed)
                     if waiter.given is None:
-                        waiter.cond.wait(max(0.0, min(deadline, self._next_expiry()) - now))
+                        until = min(deadline, self._roster.next_expiry())
+                        waiter.cond.wait(max(0.0, until - now))
                     # A channel that settles for too long is given up by whoever waits.
-                    todo = self._serve()
+                    todo = self._decided(self._roster.serve())
                 self._do(todo)
         except AcquireTimeout:
             raise
         except BaseException:
             # Interrupted (KeyboardInterrupt): what was given meanwhile goes to the next.
-            self._withdraw(waiter)
+            with self._lock:
+                todo = self._decided(self._roster.leave(waiter))
+            self._do(todo)
             raise
 
-    def _take(self, waiter: _Waiter, deadline: float, allowed: float) -> Lease | None:
+    def _take(self, waiter: Waiter, deadline: float, allowed: float) -> Lease | None:
         """Turn what was given into a lease; None when it died on the way: ask again."""
-        if waiter.given == _CLOSED:
+        if waiter.given == roster.CLOSED:
             raise PoolClosed("the pool is closed")
-        if waiter.given == _FAILED:
+        if waiter.given == roster.FAILED:
             assert waiter.round is not None
             raise waiter.round.error()
         slots, channel = waiter.slots, waiter.channel
         assert slots is not None
-        assert slots.connection is not None
-        if waiter.given == _LEND:
-            assert channel is not None
-            if not channel.unpark():
-                self._free(slots, died=True)
+        if channel is None:
+            channel = self._open(slots, deadline, allowed)
+            if channel is None:
                 return None
-        else:
-            try:
-                channel = self._open(slots.connection, deadline)
-            except ConnectionLost:
-                self._free(slots)
-                if time.monotonic() >= deadline:
-                    with self._lock:
-                        self._count[Stats.TIMEOUTS] += 1
-                        raise AcquireTimeout(self._why_not(allowed)) from None
-                return None
-            except OperationTimeout:
-                self._free(slots)
-                with self._lock:
-                    self._count[Stats.TIMEOUTS] += 1
-                raise AcquireTimeout(
-                    f"couldn't get a channel within {allowed:.2f} s: the broker did not open one"
-                ) from None
-            except BaseException:
-                self._free(slots)
-                raise
-        return self._lend(slots, channel)
-
-    def _open(self, connection: SharedConnection, deadline: float) -> SharedChannel:
-        """Open a channel, in confirm mode if the pool has it so, before the deadline."""
-        channel: SharedChannel = connection.Channel(connection)
-        try:
-            channel.open_within(deadline)
-        except BaseException:
-            channel.discard("it could not be opened in time")
-            raise
-        return channel
-
-    def _lend(self, slots: Slots, channel: SharedChannel) -> Lease:
+        elif not channel.unpark():
+            self._free(slots, died=True)
+            return None
+        lease = Lease(self, slots, channel)
         with self._lock:
-            self._count[Stats.LEASES] += 1
-            lease = Lease(self, slots, channel, self._count[Stats.LEASES])
-            self._leases[lease.number] = lease
+            self._roster.lend(lease)
         return lease
 
-    def _free(self, slots: Slots, *, died: bool = False) -> None:
-        """Give a place back: its channel is gone, or was never opened."""
+    def _open(self, slots: Slots, deadline: float, allowed: float) -> SharedChannel | None:
+        """Open a channel in the place given; None when the connection died over it."""
+        connection = slots.connection
+        assert connection is not None
+        channel: SharedChannel | None = None
+        try:
+            if time.monotonic() >= deadline:
+                raise OperationTimeout("no time is left to open a channel")
+            channel = connection.Channel(connection)
+            channel.open_within(deadline)
+        except BaseException as error:
+            if channel is not None:
+                channel.discard("it could not be opened in time")
+            self._free(slots, died=False)
+            if isinstance(error, ConnectionLost) and time.monotonic() < deadline:
+                return None
+            if isinstance(error, (ConnectionLost, OperationTimeout)):
+                with self._lock:
+                    raise self._timed_out(allowed) from None
+            raise
         with self._lock:
-            slots.taken -= 1
-            if died:
-                self._count[Stats.CHANNELS_DIED] += 1
-            todo = self._serve()
+            self._roster.count[Stats.CHANNELS_OPENED] += 1
+        return channel
+
+    def _free(self, slots: Slots, *, died: bool) -> None:
+        with self._lock:
+            todo = self._decided(self._roster.free(slots, died=died))
         self._do(todo)
 
-    def _withdraw(self, waiter: _Waiter) -> None:
-        with self._lock:
-            if waiter.given is None:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-            elif waiter.given == _LEND:
-                assert waiter.slots is not None
-                assert waiter.channel is not None
-                waiter.slots.idle.append(waiter.channel)
-            elif waiter.given == _OPEN:
-                assert waiter.slots is not None
-                waiter.slots.taken -= 1
-            todo = self._serve()
-        self._do(todo)
+    def _timed_out(self, allowed: float) -> AcquireTimeout:
+        """The error of an acquire whose time is up, and its count. Needs the pool lock."""
+        book = self._roster
+        book.count[Stats.TIMEOUTS] += 1
+        text = f"couldn't get a channel within {allowed:.2f} s: "
+        if self._round is not None:
+            return AcquireTimeout(
+                f"{text}there is no connection, attempt {self._round.attempts} is under way"
+                f" (the last one: {self._round.last_error})"
+            )
+        return AcquireTimeout(
+            f"{text}of {book.size}, {len(book.leases)} are in use, {len(book.slots.settling)}"
+            f" await their confirms; {len(book.waiters)} more threads wait"
+        )
 
     # -- releasing ---------------------------------------------------------------------------
 
@@ -369,133 +283,47 @@ class ChannelPool:
         left in order goes back to the free list, once its outstanding confirms are in. One that
         was left otherwise (consumers, unacked deliveries, changed qos, a transaction, mandatory
         messages without confirms, a call without reply) is closed instead, without waiting for
-        the broker, which then requeues what was not acknowledged. What was published is flushed to
-        the kernel first, for at most the publish_timeout.
+        the broker, which then requeues what was not acknowledged. What was published on it is
+        flushed to the kernel first, for at most the publish_timeout.
         """
         with self._lock:
-            if lease.ended:
-                self._count[Stats.DOUBLE_RELEASES] += 1
+            if not self._roster.end(lease):
                 return False
-            lease.ended = True
-            del self._leases[lease.number]
-            self._count[Stats.RELEASES] += 1
-            slots, channel = lease.slots, lease.held
-            # Entered before the channel is asked: its last confirm may come in between.
-            slots.settling[channel] = time.monotonic()
+        channel, slots = lease.held, lease.slots
         channel.flush(channel.connection.publish_timeout)
-        state = channel.park(self._settled)
-        if state == standing.SETTLING:
-            return True
-        with self._lock:
-            # Gone when it settled for too long in between: then its place was freed already.
-            todo = _Todo()
-            if slots.settling.pop(channel, None) is not None:
-                if state == standing.CLEAN:
-                    slots.idle.append(channel)
-                else:
-                    slots.taken -= 1
-                    key = Stats.CHANNELS_DIED if state == standing.DEAD else Stats.CHANNELS_CLOSED
-                    self._count[key] += 1
-                todo = self._serve()
-        self._do(todo)
+        state = channel.park(lambda ended: self._settled(slots, ended))
+        if state == standing.CLEAN:
+            self._settled(slots, channel)
+        elif state == standing.DIRTY:
+            self._settled(slots, channel, Stats.CHANNELS_CLOSED)
+        elif state == standing.DEAD:
+            self._settled(slots, channel, Stats.CHANNELS_DIED)
         return True
 
-    def _settled(self, channel: SharedChannel) -> None:
-        """The last confirm of a released channel is in (called by the I/O thread)."""
+    def _settled(self, slots: Slots, channel: SharedChannel, gone: str | None = None) -> None:
+        """A released channel is clean, or gone (also called by the I/O thread)."""
+        if gone is None and not channel.usable:
+            gone = Stats.CHANNELS_DIED
         with self._lock:
-            slots = self._slots
-            todo = _Todo()
-            if slots.settling.pop(channel, None) is not None:
-                if channel.usable:
-                    slots.idle.append(channel)
-                else:
-                    slots.taken -= 1
-                    self._count[Stats.CHANNELS_DIED] += 1
-                todo = self._serve()
+            todo = self._decided(self._roster.settled(slots, channel, gone))
         self._do(todo)
 
-    # -- deciding, under the pool lock -------------------------------------------------------
+    # -- deciding and doing ------------------------------------------------------------------
 
-    def _serve(self) -> _Todo:
-        """Give the first waiters what there is, in order; return what is to be done for it.
-
-        The three cases for the first in the queue: there is no connection (it stays, and a
-        recovery must run); a channel is free; a place is free (it opens a channel itself).
-        """
-        todo = _Todo()
-        slots = self._slots
-        while self._waiters:
-            waiter = self._waiters[0]
-            if self._closed:
-                waiter.given = _CLOSED
-            elif not slots.alive:
-                todo.start = self._new_round()
-                break
-            elif slots.idle:
-                channel = slots.idle.pop()
-                if not channel.usable:
-                    slots.taken -= 1
-                    self._count[Stats.CHANNELS_DIED] += 1
-                    continue
-                waiter.given, waiter.slots, waiter.channel = _LEND, slots, channel
-            else:
-                if slots.taken >= self._size:
-                    self._give_up_settling(slots, todo)
-                if slots.taken >= self._size:
-                    break
-                slots.taken += 1
-                waiter.given, waiter.slots = _OPEN, slots
-            self._waiters.popleft()
-            waiter.cond.notify()
+    def _decided(self, todo: Todo) -> Todo:
+        """A wanted connection becomes a recovery, if none runs. Needs the pool lock."""
+        if todo.recover and self._round is None:
+            todo.start = self._round = Round(
+                self._connector,
+                deadline=self._recovery_deadline,
+                rng=self._rng,
+                finished=self._recovered,
+            )
         return todo
 
-    def _new_round(self) -> Round | None:
-        """The recovery to start; None when one runs."""
-        if self._round is not None:
-            return None
-        self._round = Round(
-            self._connector,
-            deadline=self._recovery_deadline,
-            rng=self._rng,
-            finished=self._recovered,
-        )
-        return self._round
-
-    def _give_up_settling(self, slots: Slots, todo: _Todo) -> None:
-        now = time.monotonic()
-        for channel, since in list(slots.settling.items()):
-            if now - since < self._settle_timeout:
-                break
-            del slots.settling[channel]
-            slots.taken -= 1
-            self._count[Stats.SETTLE_TIMEOUTS] += 1
-            self._count[Stats.CHANNELS_CLOSED] += 1
-            todo.discard.append(channel)
-
-    def _next_expiry(self) -> float:
-        """When the oldest settling channel may be given up (monotonic seconds)."""
-        for since in self._slots.settling.values():
-            return since + self._settle_timeout
-        return float("inf")
-
-    def _why_not(self, allowed: float) -> str:
-        text = f"couldn't get a channel within {allowed:.2f} s: "
-        if self._round is not None:
-            return text + (
-                f"there is no connection, attempt {self._round.attempts} is under way"
-                f" (the last one: {self._round.last_error})"
-            )
-        return text + (
-            f"{len(self._leases)} of {self._size} are in use,"
-            f" {len(self._slots.settling)} await their confirms,"
-            f" {len(self._waiters)} threads wait"
-        )
-
-    # -- doing, outside it -------------------------------------------------------------------
-
-    def _do(self, todo: _Todo) -> None:
+    def _do(self, todo: Todo) -> None:
         for channel in todo.discard:
-            channel.discard(f"its confirms did not come within {self._settle_timeout:.2f} s")
+            channel.discard("its confirms did not come within the settle_timeout")
         if todo.start is not None:
             self._start(todo.start)
 
@@ -520,7 +348,7 @@ class ChannelPool:
             endpoint.vhost,
             ssl=tls,
             connect_timeout=min(self._connect_timeout, remaining),
-            generation=self._slots.generation + 1,
+            generation=self._roster.slots.generation + 1,
             on_lost=self._lost,
             **self._options,
         )
@@ -530,35 +358,23 @@ class ChannelPool:
         connection = recovery.connection
         with self._lock:
             self._round = None
-            self._count[Stats.CONNECT_ATTEMPTS] += recovery.attempts
-            unwanted = self._closed
-            if connection is not None and not unwanted:
-                if self._slots.generation:
-                    self._count[Stats.RECOVERIES] += 1
-                self._slots = Slots(connection, connection.generation)
-            elif connection is None and not unwanted:
-                self._count[Stats.RECOVERY_FAILURES] += 1
-                for waiter in self._waiters:
-                    waiter.given, waiter.round = _FAILED, recovery
-                    waiter.cond.notify()
-                self._waiters.clear()
-            todo = self._serve()
+            book = self._roster
+            book.count[Stats.CONNECT_ATTEMPTS] += recovery.attempts
+            unwanted = book.closed
+            if unwanted:
+                todo = book.serve()
+            elif connection is not None:
+                todo = self._decided(book.connected(connection))
+            else:
+                todo = book.failed(recovery)
         self._do(todo)
         if connection is not None and unwanted:
             connection.abort()
 
     def _lost(self, connection: SharedConnection) -> None:
-        """A connection is gone, and its channels with it (called by its I/O thread)."""
+        """A connection is gone (called by its I/O thread)."""
         with self._lock:
-            slots = self._slots
-            todo = _Todo()
-            if slots.connection is connection:
-                gone = len(slots.idle) + len(slots.settling)
-                slots.taken -= gone
-                self._count[Stats.CHANNELS_DIED] += gone
-                slots.idle.clear()
-                slots.settling.clear()
-                todo = self._serve()
+            todo = self._decided(self._roster.lost(connection))
         self._do(todo)
 
     # -- the connection ----------------------------------------------------------------------
@@ -571,29 +387,30 @@ class ChannelPool:
         allowed = self._acquire_timeout if timeout is None else timeout
         if self._connection(time.monotonic() + allowed) is None:
             with self._lock:
-                raise AcquireTimeout(self._why_not(allowed))
+                raise self._timed_out(allowed)
 
     def _connection(self, deadline: float) -> SharedConnection | None:
         """The living connection, recovered if need be; None at the deadline."""
         while True:
             with self._lock:
-                if self._closed:
+                if self._roster.closed:
                     raise PoolClosed("the pool is closed")
-                if self._slots.alive:
-                    return self._slots.connection
-                todo = _Todo()
-                todo.start = self._new_round()
+                if self._roster.slots.alive:
+                    return self._roster.slots.connection
+                todo = Todo()
+                todo.recover = True
+                self._decided(todo)
                 recovery = self._round
             self._do(todo)
             assert recovery is not None
-            if not recovery.wait(deadline):
+            if not recovery.wait(deadline) or time.monotonic() >= deadline:
                 return None
-            if recovery.connection is None and not self._closed:
+            if recovery.connection is None and not self._roster.closed:
                 raise recovery.error()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was published so far is with the kernel; False after `timeout`."""
-        connection = self._slots.connection
+        connection = self._roster.slots.connection
         return connection is None or connection.flush(timeout)
 
     def drain_events(self, timeout: float | None = None) -> None:
@@ -610,14 +427,14 @@ class ChannelPool:
         with self._lock:
             channels = [
                 lease.held
-                for lease in self._leases.values()
+                for lease in self._roster.leases.values()
                 if lease.thread == me and lease.held.connection is connection
             ]
         try:
             if connection is not None and drain_any([*channels, connection], deadline):
                 return
         except ConnectionLost:
-            if self._closed:
+            if self._roster.closed:
                 raise PoolClosed("the pool was closed while it was drained") from None
             raise
         raise DrainTimeout(f"nothing came in within {allowed:.2f} s")
@@ -633,10 +450,9 @@ class ChannelPool:
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            self._closed = True
+            todo = self._roster.close()
             recovery, thread = self._round, self._round_thread
-            connection = self._slots.connection
-            todo = self._serve()
+            connection = self._roster.slots.connection
         self._do(todo)
         if recovery is not None:
             recovery.cancel()

@@ -67,7 +67,9 @@ class Round:
         """Connect; never raises for a broker that is not there."""
         started = time.monotonic()
         try:
-            self._try_until(started, started + self._allowed)
+            self._try_until(started + self._allowed)
+        except Exception as error:  # noqa: BLE001 - told to everybody who waits for this round
+            self.last_error = f"{type(error).__name__}: {error}"
         finally:
             self.seconds = time.monotonic() - started
             self._end()
@@ -84,7 +86,7 @@ class Round:
             self._done = True
             self._cond.notify_all()
 
-    def _try_until(self, started: float, deadline: float) -> None:
+    def _try_until(self, deadline: float) -> None:
         pause = FIRST_PAUSE
         while True:
             remaining = deadline - time.monotonic()

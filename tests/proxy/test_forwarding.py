@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,8 @@ import pamqp.commands as c
 import pytest
 
 from benchmarks.proxy.control import Control
-from benchmarks.proxy.link import HIGH_WATER
+from benchmarks.proxy.ledger import Ledger
+from benchmarks.proxy.link import HIGH_WATER, Link
 from benchmarks.proxy.server import Proxy
 from benchmarks.wire.frames import BODY, PROTOCOL_HEADER, frame
 from tests.proxy.stage import (
@@ -153,6 +156,19 @@ def _cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def _fill(writer: socket.socket, message: bytes) -> int:
+    """Send the message again and again until nothing more is taken; return the bytes sent."""
+    writer.setblocking(False)
+    sent = 0
+    while not _paused(writer):
+        assert sent < 64 * 1024 * 1024, "the source was never paused"
+        try:
+            sent += writer.send(message[sent % len(message) :])
+        except BlockingIOError:
+            continue
+    return sent
+
+
 @pytest.mark.parametrize("slow", ["client", "broker"])
 def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, slow: str) -> None:
     pair = proxy.pair().begin()
@@ -162,14 +178,7 @@ def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, sl
     command = c.Basic.Publish() if slow == "broker" else c.Basic.Return(312, "", "", "q")
     message = b"".join(content(1, command, b"m\n" + b"x" * 50_000, "m"))
     before = _resident(proxy.process.pid)
-    writer.setblocking(False)
-    sent = 0
-    while not _paused(writer):
-        assert sent < 64 * 1024 * 1024, "the source was never paused"
-        try:
-            sent += writer.send(message[sent % len(message) :])
-        except BlockingIOError:
-            continue
+    sent = _fill(writer, message)
     assert sent > HIGH_WATER
     assert _resident(proxy.process.pid) - before < 4 * HIGH_WATER
     used = _cpu_ticks(proxy.process.pid)
@@ -187,6 +196,47 @@ def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, sl
         lambda: len(proxy.ledger(tmp_path)["generations"][0]["events"]) == messages,
         "all messages that arrived are booked",
     )
+
+
+def test_an_end_of_file_waits_for_what_was_sent_before_it(
+    proxy: ProxyProcess, tmp_path: Path
+) -> None:
+    pair = proxy.pair().begin()
+    message = b"".join(content(1, c.Basic.Return(312, "", "", "q"), b"m\n" + b"x" * 50_000, "m"))
+    count = 0
+
+    def held() -> bool:
+        """Whether the proxy still holds a message a little after it was sent."""
+        deadline = time.monotonic() + 0.3
+        while len(proxy.ledger(tmp_path)["generations"][0]["events"]) < count:
+            if time.monotonic() > deadline:
+                return True
+        return False
+
+    while not held():
+        pair.broker.sendall(message)
+        count += 1
+    pair.broker.close()
+    until(lambda: proxy.control.status()["up"] == [], "the end of the broker's side is seen")
+    assert to_end(pair.client) == (message * count, None)
+
+
+def test_an_event_of_the_round_in_which_a_link_ended_is_ignored() -> None:
+    ledger = Ledger()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname(), DEADLINE),
+        selectors.DefaultSelector() as selector,
+    ):
+        accepted, _ = listener.accept()
+        link = Link(accepted, upstream.getsockname(), ledger.open(0.0), selector)
+        link.close("proxy", 1.0)
+        for sock in (link.upstream, link.client):
+            link.on_event(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        link.close("client", 2.0)
+        assert not selector.get_map()
+    assert (link.end, link.generation.end, link.generation.closed) == ("proxy", "proxy", 1.0)
 
 
 # -- hostile peers ------------------------------------------------------------------------------

@@ -371,6 +371,7 @@ def test_content_that_is_cut_short_or_makes_no_sense_is_not_booked() -> None:
     book.client(publish(1, "c"))
     book.client(whole[:2], frame(BODY, 1, b"longer than the header said"))
     book.client(whole[:2], whole[1], whole[2])  # two headers
+    book.client(whole[:2], method(1, c.Channel.Flow(True)), whole[2])  # a method before its body
     assert [fields["id"] for _, _, _, fields in book.take()] == ["b", "c"]
 
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import random
 import select
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pamqp.commands as c
 import pytest
 
 from benchmarks.proxy.control import ControlError
+from benchmarks.proxy.faults import rst
+from benchmarks.proxy.link import Link
 from benchmarks.wire.frames import PROTOCOL_HEADER
-from tests.proxy.stage import ProxyProcess, content, deliver, method, publish, running, to_end
+from tests.proxy.stage import (
+    DEADLINE,
+    ProxyProcess,
+    content,
+    deliver,
+    method,
+    publish,
+    running,
+    to_end,
+)
 
 RESET = (b"", ConnectionResetError)
 
@@ -115,6 +128,62 @@ def test_what_was_booked_arrives_and_nothing_else_does(
             assert received == b"".join(messages)[: len(received)]
             least = sum(map(len, messages[: len(booked)]))
             assert least <= len(received) < least + len(messages[len(booked)])
+
+
+class TwoSockets:
+    """As much of a link as a fault touches."""
+
+    def __init__(self, client: socket.socket, upstream: socket.socket) -> None:
+        self.client = client
+        self.upstream = upstream
+        self.closed = threading.Event()
+
+    def close(self, end: str, t: float) -> None:
+        self.closed.set()
+        self.client.close()
+        self.upstream.close()
+
+
+def _connection(small: int) -> tuple[socket.socket, socket.socket]:
+    """A TCP connection on loopback whose buffers hold little, so that they fill up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, small)
+        near = socket.create_connection(listener.getsockname(), DEADLINE)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+        far, _ = listener.accept()
+    far.settimeout(DEADLINE)
+    near.setblocking(False)
+    return near, far
+
+
+def _fill(sock: socket.socket) -> int:
+    """Send until the kernel takes no more; return how many bytes it took."""
+    taken = 0
+    while True:
+        try:
+            taken += sock.send(b"x" * 65536)
+        except BlockingIOError:
+            return taken
+
+
+def test_bytes_that_the_kernel_holds_leave_before_the_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rst, "FLUSH_DEADLINE", DEADLINE)  # however busy the machine is
+    (near, far), (other, other_far) = _connection(32768), _connection(32768)
+    with far, other_far:
+        taken = _fill(near)
+        link = TwoSockets(near, other)
+        fault = threading.Thread(
+            target=rst.fire, args=([cast(Link, link)], {}), name="fault", daemon=True
+        )
+        fault.start()
+        assert not link.closed.wait(0.1), "reset while the kernel still held bytes"
+        received, error = to_end(far)
+        fault.join(DEADLINE)
+        assert not fault.is_alive()
+        assert (len(received), error) == (taken, ConnectionResetError)
+        assert to_end(other_far) == RESET
 
 
 def test_what_is_in_our_buffer_is_thrown_away_and_not_booked(

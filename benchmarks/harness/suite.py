@@ -1,0 +1,250 @@
+"""What the asv benchmarks report: a scenario's loads with several seeds each, added up.
+
+It runs trials and adds; it judges nothing itself. A benchmark must never raise because of the
+client under test, so a client that cannot even be imported is a crash here, with its witness. Only
+what our own environment fails at may raise.
+
+A zero is given out only when every planned run looked and proved something; else the answer is
+None, which asv shows as failed. It is never NaN, which asv takes for skipped and lets pass.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.clients.loader import ClientError
+from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.processes import START_SECONDS
+from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
+from benchmarks.harness.scenarios import find_scenario
+from benchmarks.harness.supervise import GRACE, Request, run_trial
+
+#: asv measures the pool of the commit and nothing else.
+CLIENT = "amqpool"
+#: Six runs of each load: with five samples a side, asv's test can find no difference significant
+#: (1 / C(10, 5) is above its threshold of 0.002), so a duration could never be a regression.
+SEEDS = (1, 2, 3, 4, 5, 6)
+#: Each of these costs every further run a stall window or more: the next seeds are not run.
+STOPPERS = ("deadlocks", "crashes", "unavailable")
+#: Blocks into which the cycles of a trial are cut: the samples of a recovery percentile.
+BLOCKS = 10
+#: Lines of one witness that are shown; the replay command shows the rest.
+WITNESS_LINES = 30
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class SeededRun:
+    """What one trial contributes. ``duration_s`` is None when the load has no two ends."""
+
+    seed: int
+    verdict: str
+    violations: dict[str, int | None]
+    duration_s: float | None
+    recoveries_ms: list[float]
+    #: Texts by invariant, and under ``unknown`` why the run proves nothing.
+    witnesses: dict[str, list[str]]
+    replay: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All runs of one scenario, by load: what a ``setup_cache`` hands to its readers."""
+
+    scenario: str
+    planned: int
+    runs: dict[str, list[SeededRun]]
+
+    def of(self, scenario: str, load: str) -> list[SeededRun]:
+        """The runs of that load.
+
+        asv keys a cache by its line of code: the wrong scenario in it means that two benchmarks
+        share one. That is our own bug, so it raises.
+        """
+        assert self.scenario == scenario, f"the cache of {self.scenario} was given to {scenario}"
+        return self.runs[load]
+
+
+# -- running ---------------------------------------------------------------------------------
+
+
+def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured:
+    """Run every load of the scenario with every seed. Raises EnvironmentProblem."""
+    runs: dict[str, list[SeededRun]] = {}
+    for load in find_scenario(scenario).loads:
+        runs[load] = []
+        for seed in seeds:
+            run = run_seed(Request(scenario, load, seed, CLIENT))
+            runs[load].append(run)
+            if any(run.violations.get(name) for name in STOPPERS):
+                break
+    return Measured(scenario, len(seeds), runs)
+
+
+def run_seed(request: Request) -> SeededRun:
+    """Run one trial. Raises EnvironmentProblem, and KeyboardInterrupt when it was interrupted."""
+    try:
+        result = run_trial(request)
+    except ClientError as error:
+        # asv installed the commit's own wheel: that it cannot be imported is the commit's doing.
+        counts = {name: 1 if name == "crashes" else None for name in INVARIANTS}
+        words = [f"the client could not be loaded: {error}"]
+        replay = f"python -m benchmarks.harness run {request.scenario}"
+        return SeededRun(request.seed, INVALID, counts, None, [], {"crashes": words}, replay)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return _reduce(request.seed, result)
+
+
+def _reduce(seed: int, result: TrialResult) -> SeededRun:
+    document = result.document
+    witnesses: dict[str, list[str]] = {}
+    for witness in document["witnesses"]:
+        lines = [str(witness["detail"])]
+        for key in ("stack", "traceback", "stderr"):
+            lines += [f"    {line}" for line in str(witness.get(key) or "").splitlines()]
+        if len(lines) > WITNESS_LINES:
+            lines[1 : len(lines) - WITNESS_LINES + 1] = ["    ..."]
+        witnesses.setdefault(witness["invariant"], []).append("\n".join(lines))
+    for name, reason in document["not_judged"].items():
+        witnesses[name] = [f"not judged: {reason}"]
+    witnesses["unknown"] = [str(reason) for reason in document["unknown_because"]]
+    return SeededRun(
+        seed=seed,
+        verdict=result.verdict,
+        violations=result.violations,
+        duration_s=result.metrics["duration_s"],
+        recoveries_ms=list(result.recoveries_ms),
+        witnesses=witnesses,
+        replay=str(document["replay"]),
+    )
+
+
+@cache
+def passes(scenario: str, load: str, fault: str | None = None) -> bool:
+    """Does the client do this work soundly? One short trial, once in a process.
+
+    Anything but a valid verdict is a no: a run that proved nothing is no ground to measure on.
+    """
+    run = run_seed(Request(scenario, load, 1, CLIENT, fault))
+    if run.verdict != VALID:
+        _tell(run, sorted(run.witnesses))
+    return run.verdict == VALID
+
+
+def require(scenario: str, load: str, fault: str | None = None) -> None:
+    """Skip the benchmark that is being set up when the client fails a short supervised trial.
+
+    Raises NotImplementedError, which asv takes for "skipped" in a ``setup``: what a broken client
+    does fast is no number, and any other exception would cost the whole table of a comparison.
+    """
+    if not passes(scenario, load, fault):
+        raise NotImplementedError(f"the client fails a short trial: {scenario} {load}")
+
+
+# -- adding up: pure -------------------------------------------------------------------------
+
+
+def total(runs: Sequence[SeededRun], planned: int, invariant: str) -> int | None:
+    """The sum of violations over the runs; None where a sum of 0 would claim too much.
+
+    What was found counts, however few runs there were. A zero needs every planned run: all of them
+    judged the invariant, and none of them was ``unknown``, because the zero of such a run proves
+    nothing. A run that violated *another* invariant keeps the zeros that it judged.
+    """
+    counts = [run.violations.get(invariant) for run in runs]
+    found = sum(count for count in counts if count)
+    if found:
+        return found
+    looked = len(runs) >= planned and all(count == 0 for count in counts)
+    return 0 if looked and not any(run.verdict == UNKNOWN for run in runs) else None
+
+
+def durations(runs: Sequence[SeededRun], planned: int) -> dict[str, Any] | None:
+    """Seconds of each run's load as asv's samples; None unless all planned runs are valid.
+
+    How long something took that did not do the work is no duration.
+    """
+    seconds = [run.duration_s for run in runs if run.verdict == VALID]
+    if len(seconds) < planned or None in seconds:
+        return None
+    return {"samples": seconds, "number": 1}
+
+
+def percentiles(run: SeededRun, percentile: float, blocks: int = BLOCKS) -> dict[str, Any] | None:
+    """The percentile (ms) of each block of cycles as asv's samples; None unless the run is valid.
+
+    The cycles are cut in the order in which they ran, so that a drift during the run widens the
+    spread of the samples instead of hiding in it.
+    """
+    if run.verdict != VALID or len(run.recoveries_ms) < blocks:
+        return None
+    parts = np.array_split(np.asarray(run.recoveries_ms), blocks)
+    return {"samples": [float(np.percentile(part, percentile)) for part in parts], "number": 1}
+
+
+# -- what a reader does ----------------------------------------------------------------------
+
+
+def report_violations(measured: Measured, scenario: str, load: str, invariant: str) -> int | None:
+    """The value of ``track_violations``; witnesses of what is not 0 go to standard error."""
+    runs = measured.of(scenario, load)
+    value = total(runs, measured.planned, invariant)
+    if value != 0:
+        for run in runs:
+            if run.violations.get(invariant) != 0 or run.verdict == UNKNOWN:
+                _tell(run, [invariant, "unknown"])
+        if len(runs) < measured.planned:
+            print(f"{len(runs)} of {measured.planned} seeds were run", file=sys.stderr)
+    return value
+
+
+def report_durations(measured: Measured, scenario: str, load: str) -> dict[str, Any] | None:
+    """The value of ``track_duration``."""
+    return durations(measured.of(scenario, load), measured.planned)
+
+
+def _tell(run: SeededRun, names: Sequence[str]) -> None:
+    for name in names:
+        for text in run.witnesses.get(name, ()):
+            print(f"{name} (seed {run.seed}): {text}", file=sys.stderr)
+    print(f"run it again: {run.replay}", file=sys.stderr)
+
+
+# -- attributes that asv reads from functions ------------------------------------------------
+
+
+def per(*values: Iterable[Any], names: Sequence[str], unit: str) -> Callable[[F], F]:
+    """Give one benchmark its own parameters and unit, beside those of its class."""
+
+    def mark(function: F) -> F:
+        vars(function).update(params=[list(v) for v in values], param_names=list(names), unit=unit)
+        return function
+
+    return mark
+
+
+def lasting(seconds: float) -> Callable[[F], F]:
+    """Give a ``setup_cache`` its own timeout in seconds: asv's default knows nothing of trials."""
+
+    def mark(function: F) -> F:
+        vars(function).update(timeout=seconds)
+        return function
+
+    return mark
+
+
+def longest(scenario: str, runs: int = len(SEEDS)) -> float:
+    """Seconds that ``runs`` trials of every load take at the very most.
+
+    Each trial is ended by its own deadline, long before; this is the bound behind the bound.
+    """
+    row = find_scenario(scenario)
+    return len(row.loads) * runs * (row.seconds + GRACE + 2 * START_SECONDS)

@@ -1,0 +1,78 @@
+"""Recovery: from the kill to the next operation that the broker confirmed.
+
+``RecoveryCycle`` times one cycle on asv's own clock. ``RepeatedRecovery`` reports percentiles over
+a thousand cycles of one supervised trial.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.harness.arena import BOUND, Arena
+from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.suite import (
+    CLIENT,
+    SEEDS,
+    Measured,
+    lasting,
+    longest,
+    measure,
+    percentiles,
+    require,
+)
+from benchmarks.proxy.faults import FAULTS
+
+_SCENARIO = "repeated_recovery_stress"
+#: The short trial before anything is timed: a few cycles show whether it recovers at all.
+_CHECK = "10"
+#: Channels of the pool: one leased, one more, as small as a pool gets.
+_CHANNELS = 2
+#: Cycles before the one that is timed.
+_WARM = 3
+
+
+class RecoveryCycle:
+    """One cycle, by kind of fault; the proxy that injects it stands in between."""
+
+    version = instrument_digest()
+    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
+    timeout = 60.0 + 4 * BOUND
+    params = (sorted(FAULTS),)
+    param_names = ("fault",)
+    # asv makes a fresh arena for each sample: 2 x 8 of them take some ten seconds.
+    number, repeat, rounds, warmup_time = 1, 8, 2, 0
+
+    def setup(self, fault: str) -> None:
+        require(_SCENARIO, _CHECK, fault)
+        self.arena = Arena(CLIENT, _CHANNELS, proxied=True)
+        # The first cycles import and allocate what the others only use.
+        for _ in range(_WARM):
+            self.arena.recover(fault)
+
+    def teardown(self, fault: str) -> None:
+        # asv calls it also after a setup that was skipped.
+        if hasattr(self, "arena"):
+            self.arena.close()
+
+    def time_recovery(self, fault: str) -> None:
+        self.arena.recover(fault)
+
+
+class RepeatedRecovery:
+    """Percentiles of a thousand cycles; the samples are blocks of them."""
+
+    version = instrument_digest()
+    timeout = 60.0
+    params = ([50, 99],)
+    param_names = ("percentile",)
+    unit = "ms"
+
+    @lasting(longest(_SCENARIO, runs=1))
+    def setup_cache(self) -> Measured:
+        return measure(_SCENARIO, SEEDS[:1])
+
+    def track_percentile(self, measured: Measured, percentile: int) -> dict[str, Any] | None:
+        [load] = SCENARIOS[_SCENARIO].loads
+        [run] = measured.of(_SCENARIO, load)
+        return percentiles(run, percentile)

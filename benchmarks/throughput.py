@@ -1,0 +1,80 @@
+"""Throughput, as the time for a fixed amount of work: asv takes every rise for a regression.
+
+The clock stops when the broker holds every message, see ``arena``.
+"""
+
+from __future__ import annotations
+
+from benchmarks.harness.arena import BOUND, Arena
+from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.plan import make_plan
+from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.suite import CLIENT, SEEDS, require
+
+_SCENARIO = "chaos_no_deadlock"
+#: Messages of one ``time_publish``, whatever the number of threads: some tenths of a second.
+_MESSAGES = 10_000
+#: Operations of the short trial before anything is timed, and the fewest of one thread.
+_CHECK_OPERATIONS, _CHECK_ITERATIONS = 100, 10
+
+
+def _require(threads: int) -> None:
+    """The same kind of work with as many threads, but short."""
+    iterations = max(_CHECK_ITERATIONS, _CHECK_OPERATIONS // threads)
+    require(_SCENARIO, f"{threads}x{iterations}")
+
+
+class Chaos:
+    """The whole load of ``chaos_no_deadlock``, through the proxy as in the trials beside it."""
+
+    version = instrument_digest()
+    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
+    timeout = 60.0 + 4 * BOUND
+    params = (list(SCENARIOS[_SCENARIO].loads),)
+    param_names = ("load",)
+    number, repeat, rounds, warmup_time = 1, 4, 2, 0
+
+    def setup(self, load: str) -> None:
+        scenario = SCENARIOS[_SCENARIO]
+        numbers = scenario.load(load)
+        _require(numbers.threads)
+        self.plan = make_plan(_SCENARIO, numbers, SEEDS[0])
+        self.arena = Arena(CLIENT, scenario.channels(numbers), proxied=True)
+        self.arena.consume(numbers.consumers)
+
+    def teardown(self, load: str) -> None:
+        # asv calls it also after a setup that was skipped.
+        if hasattr(self, "arena"):
+            self.arena.close()
+
+    def time_operations(self, load: str) -> None:
+        self.arena.chaos(self.plan)
+
+
+class Publish:
+    """10,000 messages of 256 bytes from several threads, each on a lease of its own.
+
+    Straight to the broker: nothing is broken or booked here, and on two cores a third process
+    would measure how it is scheduled.
+    """
+
+    version = instrument_digest()
+    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
+    timeout = 60.0 + 4 * BOUND
+    params = ([1, 10, 50],)
+    param_names = ("threads",)
+    number, repeat, rounds, warmup_time = 1, 6, 2, 0
+
+    def setup(self, threads: int) -> None:
+        _require(threads)
+        self.arena = Arena(CLIENT, threads, proxied=False)
+        # The first publish of each thread opens its channel, which is not what is timed.
+        self.arena.publish(threads, threads)
+
+    def teardown(self, threads: int) -> None:
+        # asv calls it also after a setup that was skipped.
+        if hasattr(self, "arena"):
+            self.arena.close()
+
+    def time_publish(self, threads: int) -> None:
+        self.arena.publish(threads, _MESSAGES)

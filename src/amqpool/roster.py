@@ -1,0 +1,260 @@
+"""The roster: who has which channel, and who is next. Decisions only; no I/O, no waiting.
+
+Owns the free list, the queue of waiters, the book of leases and the counters. Each method changes
+the state and returns what is to be done because of it (`Todo`), which the pool does after it gave
+its lock back: open, close, connect. All of it needs the pool lock; nothing here takes one.
+
+Each connection has `Slots` of its own, so that nothing of a lost one is counted, or lent, in the
+next. Waiters are served strictly in order. A waiter's result is written under the same lock under
+which it leaves the queue, so what is given to one whose time ran out at that moment is found by it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from .channel import SharedChannel
+from .connection import SharedConnection
+from .stats import COUNTERS, Stats
+
+if TYPE_CHECKING:
+    from .lease import Lease
+    from .recovery import Round
+
+#: What a waiter was given: a channel to take, a place to open one in, or bad news.
+LEND: Final = "lend"
+OPEN: Final = "open"
+FAILED: Final = "failed"
+CLOSED: Final = "closed"
+
+
+class Slots:
+    """What the pool keeps of one connection; a new connection gets a new one."""
+
+    __slots__ = ("connection", "generation", "idle", "settling", "taken")
+
+    def __init__(self, connection: SharedConnection | None, generation: int) -> None:
+        self.connection = connection
+        self.generation = generation
+        #: Channels that are open or being opened; at most the pool's size.
+        self.taken = 0
+        #: Last in, first out: what was used last is warm, and surplus channels are left to rest.
+        self.idle: list[SharedChannel] = []
+        #: Released channels whose confirms are awaited, oldest first, and since when.
+        self.settling: dict[SharedChannel, float] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection is open, as far as is known without a round trip."""
+        return self.connection is not None and self.connection.connected
+
+
+class Waiter:
+    """One thread in the queue; `cond` shares the pool's lock, and exists once it has to wait."""
+
+    __slots__ = ("channel", "cond", "given", "round", "slots")
+
+    def __init__(self) -> None:
+        self.cond: threading.Condition | None = None
+        self.given: str | None = None
+        self.slots: Slots | None = None
+        self.channel: SharedChannel | None = None
+        self.round: Round | None = None
+
+
+class Todo:
+    """What was decided and is to be done without the lock."""
+
+    __slots__ = ("discard", "recover", "start")
+
+    def __init__(self) -> None:
+        self.discard: list[SharedChannel] = []
+        #: A connection is wanted; the pool makes it `start` when no recovery runs yet.
+        self.recover = False
+        self.start: Round | None = None
+
+
+class Roster:
+    """See the module's text."""
+
+    def __init__(self, size: int, settle_timeout: float) -> None:
+        self.size = size
+        self.settle_timeout = settle_timeout
+        self.closed = False
+        self.slots = Slots(None, 0)
+        self.waiters: deque[Waiter] = deque()
+        self.leases: dict[int, Lease] = {}
+        self.count: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+
+    def stats(self) -> dict[str, int]:
+        """Counters and gauges by the names of `Stats`."""
+        slots = self.slots
+        return {
+            **self.count,
+            Stats.WAITING: len(self.waiters),
+            Stats.IDLE: len(slots.idle),
+            Stats.IN_USE: len(self.leases),
+            Stats.SETTLING: len(slots.settling),
+            Stats.OPEN: slots.taken,
+            Stats.GENERATION: slots.generation,
+            Stats.OUTBOX_BYTES: 0 if slots.connection is None else slots.connection.outbox.pending,
+            Stats.SIZE: self.size,
+        }
+
+    # -- the queue ---------------------------------------------------------------------------
+
+    def join(self, waiter: Waiter, *, front: bool) -> Todo:
+        """Queue up; `front` for one that was served and found what it got dead."""
+        if front:
+            self.waiters.appendleft(waiter)
+        else:
+            self.waiters.append(waiter)
+        todo = self.serve()
+        if waiter.given is None and not front:
+            self.count[Stats.WAITS] += 1
+        return todo
+
+    def leave(self, waiter: Waiter) -> Todo:
+        """An interrupted waiter goes; what it was given goes to the next."""
+        if waiter.given is None:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+        elif waiter.slots is not None:
+            if waiter.channel is not None:
+                waiter.slots.idle.append(waiter.channel)
+            else:
+                waiter.slots.taken -= 1
+        return self.serve()
+
+    def serve(self) -> Todo:
+        """Give the first waiters what there is, in order.
+
+        The three cases for the first in the queue: there is no connection (it stays, and a
+        recovery must run); a channel is free; a place is free (it opens a channel itself).
+        """
+        todo = Todo()
+        slots = self.slots
+        while self.waiters:
+            waiter = self.waiters[0]
+            if self.closed:
+                waiter.given = CLOSED
+            elif not slots.alive:
+                todo.recover = True
+                break
+            elif slots.idle:
+                channel = slots.idle.pop()
+                if not channel.usable:
+                    slots.taken -= 1
+                    self.count[Stats.CHANNELS_DIED] += 1
+                    continue
+                waiter.given, waiter.slots, waiter.channel = LEND, slots, channel
+            else:
+                if slots.taken >= self.size:
+                    self._give_up_settling(todo)
+                if slots.taken >= self.size:
+                    break
+                slots.taken += 1
+                waiter.given, waiter.slots = OPEN, slots
+            self.waiters.popleft()
+            if waiter.cond is not None:
+                waiter.cond.notify()
+        return todo
+
+    def _give_up_settling(self, todo: Todo) -> None:
+        now = time.monotonic()
+        slots = self.slots
+        for channel, since in list(slots.settling.items()):
+            if now - since < self.settle_timeout:
+                break
+            del slots.settling[channel]
+            slots.taken -= 1
+            self.count[Stats.SETTLE_TIMEOUTS] += 1
+            self.count[Stats.CHANNELS_CLOSED] += 1
+            todo.discard.append(channel)
+
+    def next_expiry(self) -> float:
+        """When the oldest settling channel may be given up (monotonic seconds)."""
+        for since in self.slots.settling.values():
+            return since + self.settle_timeout
+        return float("inf")
+
+    # -- leases ------------------------------------------------------------------------------
+
+    def lend(self, lease: Lease) -> None:
+        """Book a lease and number it."""
+        self.count[Stats.LEASES] += 1
+        lease.number = self.count[Stats.LEASES]
+        self.leases[lease.number] = lease
+
+    def end(self, lease: Lease) -> bool:
+        """End a lease; False when it had ended already. Its channel counts as settling."""
+        if lease.ended:
+            self.count[Stats.DOUBLE_RELEASES] += 1
+            return False
+        lease.ended = True
+        del self.leases[lease.number]
+        self.count[Stats.RELEASES] += 1
+        # Before the channel itself is asked: its last confirm may come in between.
+        lease.slots.settling[lease.held] = time.monotonic()
+        return True
+
+    def settled(self, slots: Slots, channel: SharedChannel, gone: str | None) -> Todo:
+        """A released channel is free, or gone (then `gone` is the counter for it).
+
+        Nothing happens when it is not in the book any more: it settled for too long, or its
+        connection is lost.
+        """
+        if slots.settling.pop(channel, None) is None:
+            return Todo()
+        if gone is None:
+            slots.idle.append(channel)
+        else:
+            slots.taken -= 1
+            self.count[gone] += 1
+        return self.serve()
+
+    def free(self, slots: Slots, *, died: bool) -> Todo:
+        """A place is free: its channel died, or could not be opened."""
+        slots.taken -= 1
+        if died:
+            self.count[Stats.CHANNELS_DIED] += 1
+        return self.serve()
+
+    # -- connections -------------------------------------------------------------------------
+
+    def connected(self, connection: SharedConnection) -> Todo:
+        """A new connection: the next generation."""
+        if self.slots.generation:
+            self.count[Stats.RECOVERIES] += 1
+        self.slots = Slots(connection, connection.generation)
+        return self.serve()
+
+    def failed(self, recovery: Round) -> Todo:
+        """A recovery gave up: whoever waits now learns why."""
+        self.count[Stats.RECOVERY_FAILURES] += 1
+        for waiter in self.waiters:
+            waiter.given, waiter.round = FAILED, recovery
+            if waiter.cond is not None:
+                waiter.cond.notify()
+        self.waiters.clear()
+        return Todo()
+
+    def lost(self, connection: SharedConnection) -> Todo:
+        """The connection is gone, and the channels that nobody holds with it."""
+        slots = self.slots
+        if slots.connection is not connection:
+            return Todo()
+        gone = len(slots.idle) + len(slots.settling)
+        slots.taken -= gone
+        self.count[Stats.CHANNELS_DIED] += gone
+        slots.idle.clear()
+        slots.settling.clear()
+        return self.serve()
+
+    def close(self) -> Todo:
+        """No more leases; whoever waits learns it."""
+        self.closed = True
+        return self.serve()

@@ -1,0 +1,209 @@
+"""The write path without a socket: order, combining, bounds, hand-over, failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from amqpool.errors import ConnectionLost, PublishTimeout
+from amqpool.outbox import HAND_OVER_ROUNDS, Outbox
+
+
+class Kernel:
+    """Takes what it is told to take."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room = room
+        self.sends: list[bytes] = []
+        self.wakes = 0
+        self.error: OSError | None = None
+        self.during: Callable[[], None] | None = None
+
+    def send(self, data: bytes | memoryview) -> int:
+        if self.error is not None:
+            raise self.error
+        if self.during is not None:
+            self.during()
+        count = len(data) if self.room is None else min(self.room, len(data))
+        if self.room is not None:
+            self.room -= count
+        if count:
+            self.sends.append(bytes(data[:count]))
+        return count
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    @property
+    def bytes(self) -> bytes:
+        return b"".join(self.sends)
+
+
+def make(room: int | None = None, limit: int = 1000) -> tuple[Outbox, Kernel]:
+    kernel = Kernel(room)
+    return Outbox(kernel.send, kernel.wake, lambda: ConnectionLost("gone"), limit), kernel
+
+
+def test_a_lone_message_is_sent_at_once() -> None:
+    outbox, kernel = make()
+    assert outbox.admit(b"one") is True
+    outbox.flush()
+    assert (kernel.sends, outbox.pending, kernel.wakes) == ([b"one"], 0, 0)
+
+
+def test_what_is_appended_during_a_send_goes_out_in_one_piece() -> None:
+    outbox, kernel = make()
+    more = [b"two", b"three"]
+
+    def append() -> None:
+        while more:
+            assert outbox.admit(more.pop(0)) is False
+
+    kernel.during = append
+    assert outbox.admit(b"one")
+    outbox.flush()
+    assert kernel.sends == [b"one", b"twothree"]
+
+
+def test_what_the_kernel_does_not_take_is_left_to_the_io_thread() -> None:
+    outbox, kernel = make(room=4)
+    assert outbox.admit(b"abcdefgh")
+    outbox.flush()
+    assert (outbox.pending, outbox.wants_io, kernel.wakes) == (4, True, 1)
+    assert outbox.admit(b"ij") is False
+    kernel.room = None
+    outbox.flush(io=True)
+    assert (kernel.bytes, outbox.pending, outbox.wants_io) == (b"abcdefghij", 0, False)
+    assert outbox.admit(b"k") is True
+    outbox.flush()
+
+
+def test_a_sender_works_for_others_only_so_long() -> None:
+    outbox, kernel = make()
+    count = 0
+
+    def append() -> None:
+        nonlocal count
+        count += 1
+        outbox.push(b"x")
+
+    kernel.during = append
+    outbox.push(b"x")
+    outbox.flush()
+    assert count == HAND_OVER_ROUNDS
+    assert outbox.wants_io
+    assert kernel.wakes == 1
+
+
+def test_the_outbox_is_bounded_in_bytes() -> None:
+    outbox, _ = make(room=0, limit=1000)
+    outbox.admit(b"x" * 100)
+    outbox.flush()
+    for _ in range(9):
+        assert outbox.admit(b"x" * 100) is False
+    assert outbox.pending == 1000
+    assert outbox.admit(b"x") is None
+    assert outbox.push(b"control") is False
+    started = time.monotonic()
+    with pytest.raises(PublishTimeout, match=r"took no message for 0\.05 s: 1007 bytes"):
+        outbox.wait_room(1, started + 0.05, 0.05)
+    assert time.monotonic() - started >= 0.05
+
+
+def test_a_large_message_gets_in_when_half_is_free() -> None:
+    outbox, _ = make(room=0, limit=1000)
+    outbox.push(b"x" * 500)
+    outbox.flush()
+    assert outbox.admit(b"x" * 5000) is False
+    assert outbox.admit(b"x") is None
+
+
+def test_blocked_publishers_wait_and_control_frames_do_not() -> None:
+    outbox, kernel = make()
+    outbox.set_blocked("low on memory")
+    assert outbox.admit(b"message") is None
+    assert outbox.push(b"ack") is True
+    outbox.flush()
+    assert kernel.bytes == b"ack"
+    with pytest.raises(PublishTimeout, match=r"blocked publishers for 0\.01 s: low on memory"):
+        outbox.wait_room(7, time.monotonic() + 0.01, 0.01)
+    outbox.set_blocked(None)
+    assert outbox.admit(b"message") is True
+    outbox.flush()
+
+
+def test_a_waiter_for_room_wakes_when_half_is_free() -> None:
+    outbox, kernel = make(room=0, limit=100)
+    outbox.push(b"x" * 100)
+    outbox.flush()
+    waiter = threading.Thread(
+        target=outbox.wait_room, args=(10, time.monotonic() + 10, 10.0), daemon=True
+    )
+    waiter.start()
+    kernel.room = 40
+    outbox.flush(io=True)
+    waiter.join(0.05)
+    assert waiter.is_alive()
+    kernel.room = 20
+    outbox.flush(io=True)
+    waiter.join(5)
+    assert not waiter.is_alive()
+
+
+def test_wait_sent_waits_for_its_mark_alone() -> None:
+    outbox, kernel = make(room=5)
+    outbox.push(b"12345")
+    outbox.flush()
+    mark = outbox.mark
+    outbox.push(b"67890")
+    outbox.flush()
+    assert outbox.wait_sent(mark, time.monotonic()) is True
+    assert outbox.wait_sent(outbox.mark, time.monotonic() + 0.01) is False
+    kernel.room = None
+    outbox.flush(io=True)
+    assert outbox.wait_sent(outbox.mark, time.monotonic()) is True
+
+
+def test_a_failed_write_ends_the_outbox_and_wakes_everybody() -> None:
+    outbox, kernel = make(room=0, limit=10)
+    outbox.push(b"x" * 10)
+    outbox.flush()
+    errors: list[BaseException] = []
+
+    def publish() -> None:
+        outbox.wait_room(10, time.monotonic() + 10, 10.0)
+        try:
+            outbox.admit(b"y")
+        except ConnectionLost as error:
+            errors.append(error)
+
+    waiters = [threading.Thread(target=publish, daemon=True) for _ in range(5)]
+    for waiter in waiters:
+        waiter.start()
+    kernel.error = BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(ConnectionLost):
+        outbox.flush(io=True)
+    for waiter in waiters:
+        waiter.join(5)
+        assert not waiter.is_alive()
+    assert outbox.broken is kernel.error
+    assert len({id(error) for error in errors}) == 5
+    with pytest.raises(ConnectionLost):
+        outbox.push(b"late")
+
+
+def test_an_interrupted_sender_leaves_the_rest_to_the_io_thread() -> None:
+    outbox, kernel = make()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    outbox.push(b"x")
+    kernel.during = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        outbox.flush()
+    assert outbox.wants_io
+    assert kernel.wakes == 1

@@ -1,0 +1,181 @@
+"""One round of recovery with a connector that is a script, and a clock that only counts."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from amqpool import recovery
+from amqpool.errors import ConnectionLost, LoginRefused, RecoveryFailed
+from amqpool.recovery import FIRST_PAUSE, LONGEST_PAUSE, Round
+
+
+class Attempt:
+    """A connection as far as a round knows one."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.connected = False
+        self.closed = False
+        self.aborted = threading.Event()
+
+    def connect(self) -> None:
+        if self.error is not None:
+            raise self.error
+        self.connected = True
+
+    def lost(self) -> Exception:
+        return ConnectionLost("died at once")
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+class Script:
+    """Hands out attempts in order; pauses are noted instead of waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> None:
+        self.attempts = [Attempt(error) for error in errors]
+        self.pauses: list[float] = []
+        self.finished: list[Round] = []
+        monkeypatch.setattr(Round, "_rest", lambda _, seconds: self.pauses.append(seconds))
+
+    def run(self, **options: Any) -> Round:
+        made = iter(self.attempts)
+        deadline = options.pop("deadline", 1000.0)
+        one = Round(
+            lambda number, remaining: next(made),  # type: ignore[arg-type,return-value]
+            deadline=deadline,
+            rng=random.Random(7),
+            finished=self.finished.append,
+        )
+        one.run()
+        assert self.finished == [one]
+        assert one.wait(0.0)
+        return one
+
+
+def lost(number: int = 1) -> ConnectionLost:
+    return ConnectionLost(f"failure {number}")
+
+
+def test_the_first_attempt_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, None)
+    one = script.run()
+    assert one.connection is script.attempts[0]
+    assert (one.attempts, script.pauses, script.attempts[0].closed) == (1, [], False)
+
+
+def test_pauses_come_only_between_failures_and_grow_with_jitter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, *[lost()] * 10, None)
+    one = script.run()
+    assert one.attempts == 11
+    assert len(script.pauses) == 10
+    nominal = [min(FIRST_PAUSE * 2**n, LONGEST_PAUSE) for n in range(10)]
+    for pause, most in zip(script.pauses, nominal, strict=True):
+        assert most / 2 <= pause <= most
+    assert len({pause / most for pause, most in zip(script.pauses, nominal, strict=True)}) == 10
+    assert [each.closed for each in script.attempts] == [True] * 10 + [False]
+
+
+def test_a_seed_replays_the_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = [Script(monkeypatch, *[lost()] * 5, None) for _ in range(2)]
+    for script in scripts:
+        script.run()
+    # The patched method notes into the script made last, so run one after the other.
+    again = Script(monkeypatch, *[lost()] * 5, None)
+    again.run()
+    assert scripts[1].pauses[:5] == again.pauses
+
+
+def test_the_deadline_ends_the_round_and_each_waiter_gets_its_own_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, lost(1), lost(2))
+    clock = iter([0.0, 0.0, 0.1, 0.4, 0.5, 1.5, 1.5])
+    monkeypatch.setattr(recovery.time, "monotonic", lambda: next(clock))
+    one = script.run(deadline=1.0)
+    assert one.connection is None
+    errors = [one.error(), one.error()]
+    assert [type(error) for error in errors] == [RecoveryFailed] * 2
+    assert errors[0] is not errors[1]
+    assert str(errors[0]) == "no connection after 2 attempts in 1.50 s; the last one: failure 2"
+
+
+def test_a_refused_login_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, LoginRefused("ACCESS_REFUSED", (10, 40), reply_code=403))
+    one = script.run()
+    assert (one.attempts, script.pauses) == (1, [])
+    error = one.error()
+    assert type(error) is LoginRefused
+    assert error.reply_code == 403
+    assert "ACCESS_REFUSED" in str(error)
+
+
+def test_a_connection_that_died_at_once_is_a_failed_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, None, None)
+    monkeypatch.setattr(script.attempts[0], "connect", lambda: None)
+    one = script.run()
+    assert (one.attempts, len(script.pauses), one.last_error) == (2, 1, "died at once")
+    assert script.attempts[0].closed
+
+
+def test_what_nobody_foresaw_is_told_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, RuntimeError("no such luck"))
+    error = script.run().error()
+    assert type(error) is RecoveryFailed
+    assert str(error).endswith("RuntimeError: no such luck")
+    assert script.attempts[0].closed
+
+
+def test_cancel_ends_a_pause_and_a_connect() -> None:
+    connecting = threading.Event()
+
+    class Slow(Attempt):
+        def connect(self) -> None:
+            connecting.set()
+            assert self.aborted.wait(10)
+            raise lost()
+
+    slow = Slow(None)
+    one = Round(
+        lambda number, remaining: slow,  # type: ignore[arg-type,return-value]
+        deadline=1000.0,
+        rng=random.Random(1),
+        finished=lambda each: None,
+    )
+    thread = threading.Thread(target=one.run, daemon=True)
+    thread.start()
+    assert connecting.wait(5)
+    assert one.wait(time.monotonic()) is False
+    one.cancel()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert one.wait(time.monotonic()) is True
+    assert slow.closed
+
+    refusing = Round(
+        lambda number, remaining: Attempt(lost()),  # type: ignore[arg-type,return-value]
+        deadline=1000.0,
+        rng=random.Random(1),
+        finished=lambda each: None,
+    )
+    thread = threading.Thread(target=refusing.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while refusing.attempts < 4:
+        assert time.monotonic() < deadline
+    refusing.cancel()
+    thread.join(5)
+    assert not thread.is_alive()

@@ -1,0 +1,265 @@
+"""The roster: a story told by its stats, and a state machine against a plain model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from amqpool.lease import Lease
+from amqpool.roster import CLOSED, FAILED, LEND, OPEN, Roster, Slots, Waiter
+from amqpool.stats import Stats
+
+
+class Outbox:
+    pending = 0
+
+
+class Connection:
+    """As much of a connection as the roster looks at."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.connected = True
+        self.outbox = Outbox()
+
+
+class Channel:
+    """As much of a channel as the roster looks at."""
+
+    def __init__(self) -> None:
+        self.usable = True
+
+
+def waiter() -> Waiter:
+    return Waiter()
+
+
+def take(roster: Roster, each: Waiter) -> Lease:
+    """What the pool does with what a waiter was given."""
+    assert each.slots is not None
+    channel: Any = each.channel if each.given == LEND else Channel()
+    lease = Lease(None, each.slots, channel)  # type: ignore[arg-type]
+    roster.lend(lease)
+    return lease
+
+
+def gauges(roster: Roster) -> tuple[int, int, int, int]:
+    stats = roster.stats()
+    return stats[Stats.IN_USE], stats[Stats.IDLE], stats[Stats.WAITING], stats[Stats.OPEN]
+
+
+def test_a_story() -> None:
+    roster = Roster(size=2, settle_timeout=10.0)
+    first, second, third = waiter(), waiter(), waiter()
+    assert roster.join(first, front=False).recover
+    assert roster.join(second, front=False).recover
+    assert gauges(roster) == (0, 0, 2, 0)
+
+    connection: Any = Connection(1)
+    roster.connected(connection)
+    assert (first.given, second.given) == (OPEN, OPEN)
+    one, two = take(roster, first), take(roster, second)
+    roster.join(third, front=False)
+    assert gauges(roster) == (2, 0, 1, 2)
+
+    assert roster.end(one)
+    assert not roster.end(one)
+    assert third.given is None, "a released channel is lent only when it is known to be clean"
+    roster.settled(one.slots, one.held, None)
+    assert (third.given, third.channel) == (LEND, one.held)
+    three = take(roster, third)
+    assert gauges(roster) == (2, 0, 0, 2)
+
+    assert roster.end(two)
+    roster.settled(two.slots, two.held, Stats.CHANNELS_CLOSED)
+    assert gauges(roster) == (1, 0, 0, 1)
+
+    connection.connected = False
+    assert not roster.lost(connection).recover
+    fourth = waiter()
+    assert roster.join(fourth, front=False).recover
+    roster.failed(object())  # type: ignore[arg-type]
+    assert fourth.given == FAILED
+    fifth = waiter()
+    roster.join(fifth, front=False)
+    again: Any = Connection(2)
+    roster.connected(again)
+    assert (fifth.given, fifth.slots) == (OPEN, roster.slots)
+    assert roster.end(three), "a lease of the lost connection ends quietly"
+    roster.settled(three.slots, three.held, Stats.CHANNELS_DIED)
+    assert gauges(roster) == (0, 0, 0, 1)
+
+    sixth, seventh = waiter(), waiter()
+    roster.join(sixth, front=False)
+    roster.join(seventh, front=False)
+    roster.close()
+    assert (sixth.given, seventh.given) == (OPEN, CLOSED)
+    counters = roster.stats()
+    assert {key: counters[key] for key in (Stats.LEASES, Stats.RELEASES, Stats.DOUBLE_RELEASES)} == {
+        Stats.LEASES: 3,
+        Stats.RELEASES: 3,
+        Stats.DOUBLE_RELEASES: 1,
+    }
+    assert (counters[Stats.RECOVERIES], counters[Stats.RECOVERY_FAILURES]) == (1, 1)
+
+
+def test_a_dead_channel_is_never_lent() -> None:
+    roster = Roster(size=1, settle_timeout=10.0)
+    connection: Any = Connection(1)
+    roster.connected(connection)
+    first = waiter()
+    roster.join(first, front=False)
+    lease = take(roster, first)
+    roster.end(lease)
+    roster.settled(lease.slots, lease.held, None)
+    dead: Any = lease.held
+    dead.usable = False
+    second = waiter()
+    roster.join(second, front=False)
+    assert second.given == OPEN
+    assert roster.count[Stats.CHANNELS_DIED] == 1
+
+
+def test_a_channel_that_settles_for_too_long_is_given_up_by_who_waits() -> None:
+    roster = Roster(size=1, settle_timeout=0.0)
+    roster.connected(Connection(1))  # type: ignore[arg-type]
+    first, second = waiter(), waiter()
+    roster.join(first, front=False)
+    lease = take(roster, first)
+    roster.end(lease)
+    todo = roster.join(second, front=False)
+    assert todo.discard == [lease.held]
+    assert second.given == OPEN
+    roster.settled(lease.slots, lease.held, None)
+    assert gauges(roster) == (0, 0, 0, 1), "its late confirm frees nothing a second time"
+
+
+def test_an_interrupted_waiter_gives_on_what_it_got() -> None:
+    roster = Roster(size=1, settle_timeout=10.0)
+    roster.connected(Connection(1))  # type: ignore[arg-type]
+    first, second, third = waiter(), waiter(), waiter()
+    roster.join(first, front=False)
+    roster.join(second, front=False)
+    roster.join(third, front=False)
+    roster.leave(second)
+    roster.leave(first)
+    assert (second.given, third.given) == (None, OPEN)
+    assert gauges(roster) == (0, 0, 0, 1)
+
+
+class RosterMachine(RuleBasedStateMachine):
+    """Any order of asking, releasing, dying and recovering keeps the books straight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roster = Roster(size=3, settle_timeout=1e9)
+        self.asked: list[Waiter] = []
+        self.leases: list[Lease] = []
+        self.settling: list[Lease] = []
+        self.generation = 0
+        self.served: list[Waiter] = []
+
+    def collect(self) -> None:
+        """Take up what was given; the order of service must be that of asking."""
+        served = [each for each in self.asked if each.given is not None]
+        assert served == self.asked[: len(served)]
+        self.asked = self.asked[len(served) :]
+        for each in served:
+            if each.given in (LEND, OPEN):
+                lease = take(self.roster, each)
+                assert lease.held.usable
+                assert all(
+                    other.held is not lease.held
+                    for other in self.leases
+                    if other.slots is lease.slots
+                ), "a channel in two hands"
+                self.leases.append(lease)
+
+    @rule()
+    def ask(self) -> None:
+        each = Waiter()
+        self.asked.append(each)
+        self.roster.join(each, front=False)
+        self.collect()
+
+    @precondition(lambda self: self.asked)
+    @rule(at=st.integers(0, 99))
+    def give_up(self, at: int) -> None:
+        each = self.asked.pop(at % len(self.asked))
+        self.roster.leave(each)
+        self.collect()
+
+    @precondition(lambda self: self.leases)
+    @rule(at=st.integers(0, 99))
+    def release(self, at: int) -> None:
+        lease = self.leases.pop(at % len(self.leases))
+        assert self.roster.end(lease)
+        assert not self.roster.end(lease)
+        self.settling.append(lease)
+        self.collect()
+
+    @precondition(lambda self: self.settling)
+    @rule(at=st.integers(0, 99), gone=st.sampled_from([None, None, Stats.CHANNELS_CLOSED]))
+    def settle(self, at: int, gone: str | None) -> None:
+        lease = self.settling.pop(at % len(self.settling))
+        self.roster.settled(lease.slots, lease.held, gone)
+        self.roster.settled(lease.slots, lease.held, gone)
+        self.collect()
+
+    @precondition(lambda self: self.roster.slots.idle)
+    @rule()
+    def die_idle(self) -> None:
+        channel: Any = self.roster.slots.idle[-1]
+        channel.usable = False
+
+    @rule()
+    def lose(self) -> None:
+        connection: Any = self.roster.slots.connection
+        if connection is not None:
+            connection.connected = False
+            self.roster.lost(connection)
+        self.collect()
+
+    @precondition(lambda self: not self.roster.slots.alive)
+    @rule()
+    def connect(self) -> None:
+        self.generation += 1
+        connection: Any = Connection(self.generation)
+        self.roster.connected(connection)
+        self.collect()
+
+    @precondition(lambda self: not self.roster.slots.alive)
+    @rule()
+    def fail(self) -> None:
+        self.roster.failed(object())  # type: ignore[arg-type]
+        assert all(each.given == FAILED for each in self.asked)
+        self.asked = []
+
+    @invariant()
+    def the_books_are_straight(self) -> None:
+        slots: Slots = self.roster.slots
+        here = [lease for lease in self.leases if lease.slots is slots]
+        assert 0 <= slots.taken <= self.roster.size
+        assert slots.taken == len(here) + len(slots.idle) + len(slots.settling)
+        assert len({id(each) for each in slots.idle}) == len(slots.idle), "twice in the free list"
+        assert set(self.roster.leases.values()) == set(self.leases)
+        assert list(self.roster.waiters) == self.asked
+        if self.asked and slots.alive:
+            assert slots.taken == self.roster.size, "somebody waits though there is room"
+        count = self.roster.count
+        assert count[Stats.LEASES] == count[Stats.RELEASES] + len(self.leases)
+
+
+def test_any_order_of_events_keeps_the_books_straight() -> None:
+    run_state_machine_as_test(
+        RosterMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+    )
