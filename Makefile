@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv
+.PHONY: help venv test lint mutants conformance
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -17,6 +17,28 @@ venv: $(STAMP) ## make .venv with all that development, tests and benchmarks nee
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "amqpool needs Python 3.11 or later; set PYTHON=/path/to/python3.11" >&2; exit 2; }
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@# An environment whose making was interrupted has no pip: it is made anew.
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+test: $(STAMP) ## pass the tests: minutes, no service needed
+	$(PY) -m pytest -m "not asv and not conformance" $(ARGS)
+
+mutants: $(STAMP) ## see every counter rise on a client that is broken on purpose
+	$(PY) -m pytest tests/mutants $(ARGS)
+
+conformance: $(STAMP) ## py-amqp's own integration suite against the embedded broker
+	$(PY) tools/conformance.py
+
+lint: $(STAMP) ## ruff, mypy --strict, import contracts
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+bench: venv ## measure HEAD with asv, make the pages, print a summary; fails on any violation
+	@$(PY) -m tools.bench
+
+test-asv: venv ## broken commits against asv continuous, in a scratch clone; minutes
+	$(PY) -m pytest tests/asv -m asv

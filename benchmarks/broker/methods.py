@@ -212,7 +212,7 @@ def _queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
         if method.if_unused and queue.consumers:
             raise SoftError(406, f"queue '{name}' in vhost '/' in use")
         if method.if_empty and len(queue):
-            raise SoftError(406, f"queue '{name}' in vhost '/' is not empty")
+            raise SoftError(406, f"queue '{name}' in vhost '/' not empty")
         count = broker.delete_queue(queue)
     if not method.nowait:
         _reply(channel, commands.Queue.DeleteOk(message_count=count))

@@ -13,19 +13,24 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
-#: Exit statuses, for the supervisor only.
-DONE, BAD_CLIENT, ABANDONED = 0, 2, 4
+#: Exit statuses, for whoever reads a process list: the supervisor reads the report alone.
+DONE, BROKEN, REFUSED, ABANDONED = 0, 1, 2, 4
 #: Seconds between two progress lines.
 PROGRESS_PERIOD = 0.25
 
 
 def main(path: str) -> None:
-    # Only `benchmarks` is wanted from there; behind everything else, so that it hides nothing.
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
+    # Only `benchmarks` is wanted from there; behind everything else, so that it hides nothing. The
+    # folder of this file, which Python put first, would: `plan`, `table` and others are packages.
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != folder]
+    sys.path.append(str(folder.parents[1]))
     from benchmarks.clients.loader import ClientError
     from benchmarks.harness.trial import Trial
+    from benchmarks.wire.client import WireError, WireTimeout
 
     # SIGABRT, which the supervisor sends before it kills, prints every stack to standard error.
     faulthandler.enable(all_threads=True)
@@ -34,8 +39,9 @@ def main(path: str) -> None:
     try:
         trial = Trial(spec)
     except ClientError as error:
-        print(error, file=sys.stderr, flush=True)
-        os._exit(BAD_CLIENT)
+        # In the report, and not by exit status: any client may end its process with any status.
+        report.write_text(json.dumps({"refused": str(error)}))
+        os._exit(REFUSED)
 
     def lifeline() -> None:
         while os.read(0, 4096):
@@ -45,16 +51,27 @@ def main(path: str) -> None:
 
     def show_progress() -> None:
         while True:
-            progress.write_text(trial.progress_line())
+            try:
+                progress.write_text(trial.progress_line())
+            except OSError:
+                return  # a full disk: the report will say so, the load goes on
             time.sleep(PROGRESS_PERIOD)
 
     threading.Thread(target=lifeline, name="lifeline", daemon=True).start()
     threading.Thread(target=show_progress, name="progress", daemon=True).start()
-    trial.run()
-    trial.write_report(report)
+    status = DONE
+    try:
+        trial.run()
+        trial.write_report(report)
+    except (WireError, WireTimeout) as error:
+        # The harness's own connection to the broker: no failure of the client.
+        trial.write_report(report, partial=f"the broker did not answer the harness: {error}")
+    except BaseException:  # noqa: BLE001 - printed; the process must end, whatever threads it has
+        traceback.print_exc()
+        status = BROKEN
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(DONE)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
@@ -35,8 +35,15 @@ def faults() -> list[str]:
     return sorted(FAULTS)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; its subparsers are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m benchmarks.harness",
         description="Put a threaded AMQP client on trial.",
         allow_abbrev=False,
@@ -57,15 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--fault", metavar="KIND", help="instead of the scenario's own fault")
     run.add_argument("--json", metavar="FILE", help="write the result there; - is standard output")
-    listing = verbs.add_parser("list", help="name scenarios, clients, faults and invariants")
+    listing = verbs.add_parser(
+        "list", help="name scenarios, clients, faults and invariants", allow_abbrev=False
+    )
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
     return parser
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 1 <= value <= 86400:
-        raise argparse.ArgumentTypeError("must be between 1 and 86400 seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 86400 seconds")
     return value
 
 
@@ -119,8 +131,13 @@ def _run(options: argparse.Namespace) -> int:
         _show_progress("")
     if options.json != "-":
         print_result(result)
-    _write_json(options.json, result.document)
-    return STATUS.get(result.verdict, UNCLEAR)
+    status = STATUS.get(result.verdict, UNCLEAR)
+    try:
+        _write_json(options.json, result.document)
+    except EnvironmentProblem as error:
+        print(f"error: {error}", file=sys.stderr)
+        return status if status == VIOLATED else USAGE
+    return status
 
 
 def _show_progress(line: str) -> None:
@@ -153,10 +170,11 @@ def _check_writable(path: str | None) -> None:
     """Find out before the trial, not after it, that its result could not be kept."""
     if path is None or path == "-":
         return
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise EnvironmentProblem(f"--json {path}: there is no folder {folder}")
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise EnvironmentProblem(f"--json {path}: there is no folder {target.parent}")
+    special = target.exists() and not target.is_file()
+    if target.is_dir() or not os.access(target if special else target.parent, os.W_OK):
         raise EnvironmentProblem(f"--json {path}: cannot be written")
 
 
@@ -167,9 +185,13 @@ def _write_json(path: str | None, document: dict[str, Any]) -> None:
     if path == "-":
         sys.stdout.write(text)
         return
-    temporary = Path(f"{path}.tmp")
+    target = Path(os.path.realpath(path))
     try:
+        if target.exists() and not target.is_file():
+            target.write_text(text)  # a device or a pipe: there is nothing to put in its place
+            return
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
         temporary.write_text(text)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise EnvironmentProblem(f"--json {path}: {error.strerror}") from error

@@ -66,7 +66,9 @@ class Progress:
         self._changed = threading.Condition(threading.Lock())
         self._marks = list(marks)
         self._slack = slack
+        #: Iterations that are over, and those of them that succeeded.
         self.total = 0
+        self.succeeded = 0
         self._last_success = 0.0
         self._over = False
 
@@ -74,6 +76,7 @@ class Progress:
         with self._changed:
             self.total += 1
             if succeeded:
+                self.succeeded += 1
                 self._last_success = time.monotonic()
             if self._marks and self.total >= self._marks[0]:
                 self._changed.notify_all()

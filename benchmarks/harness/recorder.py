@@ -28,7 +28,7 @@ SIGNATURES_AT_MOST = 200
 TEXT_AT_MOST = 8000
 
 #: Operations whose own contract is to raise a timeout when there was nothing to do.
-MAY_TIME_OUT = frozenset(("drain", "drain_lease"))
+MAY_TIME_OUT = frozenset(("drain", "drain_lease", "settle"))
 
 #: The last lines of a formatted traceback of KeyError(None): where it was raised, and the error.
 _LOGGED = re.compile(

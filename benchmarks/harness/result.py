@@ -92,6 +92,7 @@ def make_result(
         "client": client.get("name", request.client),
         "client_version": client.get("version"),
         "recoverable": client.get("recoverable"),
+        "cannot": client.get("cannot"),
         "broker": "embedded",
         "verdict": verdict_of(findings, reasons),
         "unknown_because": reasons,
@@ -109,6 +110,7 @@ def make_result(
             for name, finding in findings.items()
             for witness in finding.witnesses
         ],
+        "stacks": report.get("stacks") or [],
         "metrics": _metrics(report, recoveries, reconnects),
         "replay": replay_command(request),
     }

@@ -84,7 +84,7 @@ class Scenario:
         """
         text = self.loads[0] if text is None else text
         parts = text.split("x")
-        if len(parts) != len(self.shape) or not all(p.isascii() and p.isdigit() for p in parts):
+        if len(parts) != len(self.shape) or not all(map(_is_number, parts)):
             raise ScenarioError(
                 f"load {text!r} of {self.name}: write {'x'.join(self.shape)}, "
                 f"for example {self.loads[0]}"
@@ -104,6 +104,11 @@ class Scenario:
                     f"{key.replace('_', ' ')} of {self.name} must be between 1 and {LIMITS[key]}, "
                     f"not {getattr(load, key)}"
                 )
+        if load.operations > OPERATIONS_AT_MOST:
+            raise ScenarioError(
+                f"{self.name} with {self.text(load)} would be {load.operations} operations: "
+                f"at most {OPERATIONS_AT_MOST}"
+            )
         if self.fault and not load.kills:
             raise ScenarioError(
                 f"{self.name} with {load.iterations} iterations and kill interval "
@@ -116,6 +121,13 @@ class Scenario:
         return "x".join(str(getattr(load, key)) for key in self.shape)
 
 
+def _is_number(text: str) -> bool:
+    # Nine digits are above every limit, and below what int() refuses to parse.
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+#: A million steps are some 300 MB of plan, history and ledger, and a quarter of an hour.
+OPERATIONS_AT_MOST = 1_000_000
 #: Bounds on what may be asked for: load goes to loopback only and stays bounded. 2,000 threads is
 #: what a default Debian user may start several times over; the rest is minutes of work.
 LIMITS = {"threads": 2000, "iterations": 100_000, "kill_interval": 100_000, "cycles": 100_000}

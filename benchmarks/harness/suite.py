@@ -10,7 +10,9 @@ None, which asv shows as failed. It is never NaN, which asv takes for skipped an
 
 from __future__ import annotations
 
+import signal
 import sys
+import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -90,6 +92,8 @@ def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured:
 
 def run_seed(request: Request) -> SeededRun:
     """Run one trial. Raises EnvironmentProblem, and KeyboardInterrupt when it was interrupted."""
+    # asv ends a benchmark by SIGTERM, on its own Ctrl-C and at a timeout: clean up like on Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = run_trial(request)
     except ClientError as error:
@@ -101,6 +105,10 @@ def run_seed(request: Request) -> SeededRun:
     if result.interrupted:
         raise KeyboardInterrupt
     return _reduce(request.seed, result)
+
+
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _reduce(seed: int, result: TrialResult) -> SeededRun:
@@ -187,7 +195,9 @@ def percentiles(run: SeededRun, percentile: float, blocks: int = BLOCKS) -> dict
     if run.verdict != VALID or len(run.recoveries_ms) < blocks:
         return None
     parts = np.array_split(np.asarray(run.recoveries_ms), blocks)
-    return {"samples": [float(np.percentile(part, percentile)) for part in parts], "number": 1}
+    # A microsecond is finer than any of this; asv prints every digit that it is given.
+    samples = [round(float(np.percentile(part, percentile)), 3) for part in parts]
+    return {"samples": samples, "number": 1}
 
 
 # -- what a reader does ----------------------------------------------------------------------

@@ -36,6 +36,8 @@ from benchmarks.wire.client import WireClient, WireError
 #: Seconds beyond its own deadline before a trial is taken for hung: the watchdog inside it ends
 #: it at the deadline, writes all stacks and the report.
 GRACE = 15.0
+#: Bytes of disk without which a missing report is no crash of the client.
+ROOM = 1024 * 1024
 #: Seconds between two looks at the child.
 POLL = 0.02
 #: Who logs in at the embedded broker: RabbitMQ's own default on loopback, no secret.
@@ -73,7 +75,7 @@ def run_trial(request: Request, show: Callable[[str], None] | None = None) -> Tr
         run.start()
         evidence = run.observe(show)
         ledger = run.ledger
-    except OSError as error:
+    except (OSError, WireError, ControlError) as error:
         raise EnvironmentProblem(f"the trial could not run: {error}") from error
     finally:
         run.stop()
@@ -81,6 +83,8 @@ def run_trial(request: Request, show: Callable[[str], None] | None = None) -> Tr
     if evidence.report is not None and evidence.report["plan"] != plan.digest:
         raise EnvironmentProblem("the trial planned something else: the instrument was edited")
     planned = Counter(step.operation for worker in plan.steps for step in worker)
+    for operation in evidence.report["client"]["cannot"] if evidence.report else ():
+        del planned[operation]
     planned["unroutable"] = sum(step.unroutable for worker in plan.steps for step in worker)
     reconnects = None
     if ledger is not None:
@@ -96,7 +100,8 @@ class _Run:
         self.request = request
         self.folder = folder
         self.scenario = find_scenario(request.scenario)
-        self.name = f"t{request.seed}-{secrets.token_hex(3)}"
+        # The broker is this trial's own, so names need no more than the seed to be unique.
+        self.name = f"t{request.seed}"
         self.queue = f"amqpool.{self.name}"
         self.token = secrets.token_hex(16)
         self.seconds = request.seconds or self.scenario.seconds
@@ -180,9 +185,11 @@ class _Run:
             stop_process(self.child)
         status = self.child.poll()
         stderr = self.stderr.read_text(errors="replace")
-        if status == child.BAD_CLIENT:
-            raise ClientError(stderr.strip())
         report = self._read_report()
+        if report is not None and "refused" in report:
+            raise ClientError(report["refused"])
+        if report is None and shutil.disk_usage(self.folder).free < ROOM:
+            raise EnvironmentProblem(f"there is no room left for the report in {self.folder}")
         ended = f"the trial's process ended with status {status} and no report"
         evidence = Evidence(report, ended, hung=hung, interrupted=self.interrupted, stderr=stderr)
         if self.interrupted:
@@ -190,10 +197,12 @@ class _Run:
         try:
             self._collect(evidence)
         except (WireError, ControlError, OSError) as error:
-            dead = [service.name for service in self.services if not service.alive]
-            self.problems.append(
-                f"the {' and the '.join(dead) or 'environment'} failed during the trial: {error}"
-            )
+            self.problems.append(f"the environment failed during the trial: {error}")
+        dead = [service for service in self.services if not service.alive]
+        if dead:
+            # Whatever the client did then, it did without a broker: no verdict on it.
+            words = "; ".join(f"{service.name}: {service.last_words()}" for service in dead)
+            evidence.void = f"a process of the harness died during the trial ({words})"
         return evidence
 
     def _wait(self, deadline: float, show: Callable[[str], None] | None) -> bool:
@@ -213,10 +222,9 @@ class _Run:
         return report
 
     def _collect(self, evidence: Evidence) -> None:
-        control = Control(self.control_port, self.token, timeout=10.0)
         path = self.folder / "ledger.json"
-        control.ledger(str(path))
-        control.close()
+        with Control(self.control_port, self.token, timeout=10.0) as control:
+            control.ledger(path)
         self.ledger = json.loads(path.read_text())
         report = evidence.report
         whole = report is not None and not report["partial"] and not report["stalls"]
@@ -231,7 +239,7 @@ class _Run:
 
     def stop(self) -> None:
         """End all processes; safe at any moment, also half started."""
-        if self.child is not None and self.child.poll() is None:
+        if self.child is not None:
             stop_process(self.child)
         for service in reversed(self.services):
             service.stop()

@@ -35,6 +35,11 @@ def print_result(result: TrialResult) -> None:
     if document["compared"]:
         compared = ", ".join(f"{count} {kind}" for kind, count in document["compared"].items())
         console.print(f"compared: {compared}")
+    if document["recoverable"] is not None:
+        names = ", ".join(document["recoverable"])
+        console.print(f"declared recoverable between a fault and its heal: {names}")
+    if document["cannot"]:
+        console.print(f"left out, the client cannot: {', '.join(document['cannot'])}")
     for line in _metric_lines(metrics):
         console.print(line)
     for reason in document["unknown_because"]:

@@ -48,9 +48,7 @@ class Trial:
         self.load = self.scenario.load(spec["load"])
         self.plan: Plan = make_plan(self.scenario.name, self.load, spec["seed"])
         urls = [f"amqp://{spec['user']}:{spec['password']}@127.0.0.1:{spec['proxy_port']}/"]
-        self.client: Client = make_client(
-            spec["client"], urls, self.scenario.channels(self.load)
-        )
+        self.client: Client = make_client(spec["client"], urls, self.scenario.channels(self.load))
         self.recorder = Recorder(self.client.recoverable, self.client.timeouts)
         self.history = History()
         self.leases = LeaseLedger()
@@ -257,7 +255,7 @@ class Trial:
             "plan": self.plan.digest,
             "phase": self.phase,
             "phases": self.phases,
-            "operations": self.progress.total,
+            "operations": self.progress.succeeded,
             "slots": self.watchdog.slots(),
             "stall_window": self.window,
             "stalls": self.watchdog.stalls,

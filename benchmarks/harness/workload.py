@@ -115,6 +115,9 @@ class Worker:
             context.progress.hold(self._slot)
             if context.aborted.is_set():
                 return
+            if step.operation in self._client.cannot:
+                context.progress.advance(succeeded=False)
+                continue
             struck = None
             if cycles and context.nemesis is not None:
                 self._await_consumers()
@@ -242,11 +245,11 @@ class Worker:
         while self._receipts and time.monotonic() < deadline:
             if self._context.aborted.is_set():
                 return
-            self._slot.begin("drain")
+            self._slot.begin("settle")
             try:
                 self._client.drain(SETTLE_DRAIN)
             except BaseException as error:  # noqa: BLE001 - recorded, every one of them
-                kind = self._context.recorder.record("operation", "drain", error)
+                kind = self._context.recorder.record("operation", "settle", error)
                 self._slot.end(kind == "contract")
                 if kind == "unexpected":
                     return

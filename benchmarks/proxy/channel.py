@@ -11,7 +11,7 @@ to the message of an earlier channel that happened to have the same number.
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -65,6 +65,19 @@ class Content:
 class Channel:
     """The books of one channel incarnation. Feed it frames in the order they were forwarded."""
 
+    # Slots and lists keep it small: a hostile client may open 65,535 channels in one breath.
+    __slots__ = (
+        "_book",
+        "_confirming",
+        "_consumes",
+        "_content",
+        "_gets",
+        "_no_ack_of",
+        "_published",
+        "_unacked",
+        "_unconfirmed",
+    )
+
     def __init__(self, book: Book) -> None:
         self._book = book
         self._content: list[Content | None] = [None, None]
@@ -73,8 +86,9 @@ class Channel:
         self._unconfirmed: Outstanding = OrderedDict()
         self._unacked: Outstanding = OrderedDict()
         self._no_ack_of: dict[str, bool] = {}
-        self._consumes: deque[bool] = deque()
-        self._gets: deque[bool] = deque()
+        # no_ack of the consumes and gets that wait for their answer, oldest first; rarely two.
+        self._consumes: list[bool] = []
+        self._gets: list[bool] = []
 
     def method(self, direction: int, key: int, payload: bytes) -> None:
         """Book the method with this key, or begin its content. Unknown methods book nothing.
@@ -146,7 +160,7 @@ class Channel:
         self._message("deliver", content, {"no_ack": no_ack})
 
     def _get_ok(self, content: Content) -> None:
-        if not (self._gets and self._gets.popleft()):
+        if not (self._gets and self._gets.pop(0)):
             self._unacked[content.fields["tag"]] = content.message_id, None
         self._message("get_ok", content, {})
 
@@ -270,13 +284,13 @@ class Channel:
 
     def _on_get_empty(self, _payload: bytes) -> None:
         if self._gets:
-            self._gets.popleft()
+            self._gets.pop(0)
         self._book("get_empty", {})
 
     def _on_consume_ok(self, payload: bytes) -> None:
         tag = f.short_string(payload, 4)[0]
         if self._consumes:
-            self._no_ack_of[tag] = self._consumes.popleft()
+            self._no_ack_of[tag] = self._consumes.pop(0)
         self._book("consume_ok", {"tag": tag})
 
     def _on_cancel_ok(self, payload: bytes) -> None:

@@ -40,11 +40,12 @@ class Generation:
         self.ready: float | None = None
         self.closed: float | None = None
         self.end = OPEN
-        #: Whether a Connection.CloseOk was forwarded: the connection ends by the handshake.
+        #: Whether a Connection.CloseOk answered a Close: the connection ends by the handshake.
         self.close_ok = False
         self.events: list[Event] = []
         self._channels: dict[int, Channel] = {}
         self._incarnations: dict[int, int] = {}
+        self._closing: set[int] = set()
         self._now = opened
 
     @property
@@ -53,8 +54,9 @@ class Generation:
         return self.end not in (OPEN, CLOSE)
 
     def feed(self, direction: int, frame: Frame, t: float) -> None:
-        """Take a forwarded frame; ``t`` is when its last byte went to the kernel.
+        """Take a frame that the kernel took whole; ``t`` is just before the last of it went.
 
+        So an event's time is never after the peer's reaction to it.
         Raises Malformed when a payload ends before the fields that the ledger reads.
         """
         self._now = t
@@ -113,9 +115,11 @@ class Generation:
         if key == f.CONNECTION_CLOSE:
             by = "client" if direction == TO_BROKER else "broker"
             code, text = f.SHORT.unpack_from(payload, 4)[0], f.short_string(payload, 6)[0]
+            self._closing.add(direction)
             self._book("connection_close", {"by": by, "code": code, "text": text})
         elif key == f.CONNECTION_CLOSE_OK:
-            self.close_ok = True
+            # Nobody can excuse its own end by answering a Close that was never sent.
+            self.close_ok = self.close_ok or (1 - direction) in self._closing
             self._book("connection_close_ok", {})
         elif direction == TO_CLIENT:
             if key == f.CONNECTION_OPEN_OK and self.ready is None:

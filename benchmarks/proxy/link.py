@@ -13,6 +13,7 @@ import errno
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from typing import Final
 
 from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT
@@ -55,7 +56,10 @@ class Pipe:
 
 
 class Link:
-    """A client's connection through the proxy. ``end`` is None as long as it lives."""
+    """A client's connection through the proxy. ``end`` is None as long as it lives.
+
+    ``ended`` is called once, when both sockets are closed; that may be in the constructor.
+    """
 
     def __init__(
         self,
@@ -63,12 +67,14 @@ class Link:
         upstream_address: tuple[str, int],
         generation: Generation,
         selector: selectors.BaseSelector,
+        ended: Callable[[Link], None],
     ) -> None:
         self.generation = generation
         self.client = client
         self.upstream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.end: str | None = None
         self._selector = selector
+        self._ended = ended
         self._masks: dict[socket.socket, int] = {}
         self._to_broker = Pipe(TO_BROKER, client, self.upstream)
         self._to_client = Pipe(TO_CLIENT, self.upstream, client)
@@ -91,11 +97,6 @@ class Link:
         begun = self.generation.ready is not None
         return begun and not (self.generation.close_ok or self.end or self._first_end)
 
-    @property
-    def deadline(self) -> float | None:
-        """When (CLOCK_MONOTONIC seconds) a pending connect or drain is given up, None if none."""
-        return None if self.end else self._deadline
-
     def on_event(self, sock: socket.socket, mask: int) -> None:
         """Move what can be moved, now that ``sock`` is ready as ``mask`` says."""
         if self.end:  # ended by an event of the same round
@@ -113,7 +114,7 @@ class Link:
 
     def expire(self, now: float) -> None:
         """Close a link whose connect or drain has run past its deadline."""
-        if self.deadline is not None and now >= self.deadline:
+        if self._deadline is not None and now >= self._deadline:
             self.close(self._reason())
 
     def close(self, end: str, t: float | None = None) -> None:
@@ -131,6 +132,7 @@ class Link:
         self._to_broker.outbox.clear()
         self._to_client.outbox.clear()
         self.generation.finish(end, time.monotonic() if t is None else t)
+        self._ended(self)
 
     def _connected(self) -> bool:
         """Whether the connect to the broker is through; the link ends when it failed."""

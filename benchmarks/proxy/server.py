@@ -29,7 +29,8 @@ BACKLOG: Final = 1024
 RESERVED_DESCRIPTORS: Final = 64
 #: Links at a time, at most: twice the threads of the largest load, each on its own connection.
 LINK_LIMIT: Final = 1024
-#: Seconds between two looks at deadlines, while there are any. They are seconds long themselves.
+#: Seconds between two looks at the links' deadlines, which are seconds long themselves. Not at
+#: every turn: with some hundred links the looking would cost more than the forwarding.
 TICK: Final = 0.1
 
 
@@ -44,6 +45,7 @@ class Proxy:
         self._upstream = upstream
         self._links: set[Link] = set()
         self._stopping = False
+        self._next_look = 0.0
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
         self._listener.setblocking(False)
@@ -90,27 +92,24 @@ class Proxy:
 
     def close(self) -> None:
         """Close every connection, the control port and the listener."""
-        for link in self._links:
+        for link in list(self._links):
             link.close("proxy")
-        self._links.clear()
         self._commands.close()
         self._listener.close()
         self._selector.close()
 
     def _turn(self) -> None:
-        waiting = [link for link in self._links if link.deadline is not None]
-        for key, mask in self._selector.select(TICK if waiting else None):
+        for key, mask in self._selector.select(TICK if self._links else None):
             key.data(key.fileobj, mask)
         now = time.monotonic()
-        for link in waiting:
-            link.expire(now)
-        self._forget_ended()
+        if now >= self._next_look:
+            self._next_look = now + TICK
+            for link in list(self._links):
+                link.expire(now)
 
-    def _forget_ended(self) -> None:
-        ended = [link for link in self._links if link.end]
-        self._links.difference_update(ended)
-        if ended:
-            self._accept_while_room()
+    def _ended(self, link: Link) -> None:
+        self._links.discard(link)
+        self._accept_while_room()
 
     def _accept_while_room(self) -> None:
         room = len(self._links) < self._link_limit
@@ -126,8 +125,10 @@ class Proxy:
         except OSError:  # the client is gone again
             return
         generation = self.ledger.open(time.monotonic())
-        self._links.add(Link(client, self._upstream, generation, self._selector))
-        self._accept_while_room()
+        link = Link(client, self._upstream, generation, self._selector, self._ended)
+        if not link.end:
+            self._links.add(link)
+            self._accept_while_room()
 
     def _on_signal(self, sock: socket.socket, _mask: int) -> None:
         sock.recv(4096)
@@ -174,7 +175,6 @@ class Proxy:
             raise CommandError(str(error)) from error
         numbers = [link.generation.number for link in victims]
         self.ledger.fault(str(kind), numbers, t)
-        self._forget_ended()
         return {"fired": True, "t": t, "generations": numbers}
 
     def _write_ledger(self, request: dict[str, Any]) -> dict[str, Any]:

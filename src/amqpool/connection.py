@@ -15,7 +15,6 @@ here has a lock: `channels` is a dict whose single steps are atomic.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,6 +26,7 @@ from amqp.serialization import dumps
 
 from .channel import SharedChannel
 from .decode import decode_args
+from .dial import transport
 from .errors import ConnectionLost, DrainTimeout, FrameError, LoginRefused, PoolError
 from .exits import flush_at_exit
 from .frames import FRAME_MIN_SIZE, Sig, method_frame
@@ -46,10 +46,6 @@ CHANNEL_MAX: Final = 2_047
 EVENTS_BYTES: Final = 64 * 1024
 #: The share of close()'s time that is kept for the end of the I/O thread, at most a second.
 JOIN_SHARE: Final = 0.2
-#: The socket's own opinion of a slow peer must not be stronger than the heartbeat's. py-amqp sets
-#: TCP_USER_TIMEOUT to one second: Linux then ends a connection whose peer has not read for a
-#: second, which is what a broker under memory alarm does. 0 is the system's default.
-SOCKET_SETTINGS: Final = {socket.TCP_USER_TIMEOUT: 0}
 #: What a broker answers to a wrong user or password, and to a virtual host that is not there.
 REFUSALS: Final = (403, 530)
 
@@ -68,6 +64,7 @@ class SharedConnection(OneReader):
     """One connection; `connect()` it once. All times are in seconds."""
 
     Channel = SharedChannel
+    Transport = staticmethod(transport)
 
     def __init__(
         self,
@@ -118,7 +115,6 @@ class SharedConnection(OneReader):
             channel_max=channel_max,
             on_blocked=on_blocked,
             on_unblocked=on_unblocked,
-            socket_settings=SOCKET_SETTINGS,
         )
         self._parser = FrameParser(frame_max, inbox_bytes, self.channels)
         self.outbox = Outbox(self._send_bytes, self._wake, self.lost, max_outbox_bytes)
@@ -171,15 +167,7 @@ class SharedConnection(OneReader):
             callback()
 
     def _dial(self) -> None:
-        transport = self.Transport(
-            self.host,
-            self.connect_timeout,
-            self.ssl,
-            # Bounds each blocking step of py-amqp's set-up (TLS and the protocol header).
-            self.connect_timeout,
-            self.connect_timeout,
-            socket_settings=self.socket_settings,
-        )
+        transport = self.Transport(self.host, self.connect_timeout, self.ssl)
         self._transport = transport
         try:
             transport.connect()

@@ -9,6 +9,8 @@ from benchmarks.wire.frames import BODY, HEADER, METHOD, frame
 
 Q, B, E, C = commands.Queue, commands.Basic, commands.Exchange, commands.Channel
 
+EXCLUSIVE_USE = "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use"
+
 SOFT = [
     (Q.Declare(queue="x", passive=True), 404, "NOT_FOUND - no queue 'x' in vhost '/'"),
     (Q.Declare(queue="", passive=True), 404, "NOT_FOUND - no queue '' in vhost '/'"),
@@ -72,7 +74,7 @@ SOFT = [
     (
         B.Consume(queue="q", exclusive=True),
         403,
-        "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+        EXCLUSIVE_USE,
     ),
     (B.Ack(delivery_tag=1), 406, "PRECONDITION_FAILED - unknown delivery tag 1"),
     (B.Ack(delivery_tag=0), 406, "PRECONDITION_FAILED - unknown delivery tag 0"),
@@ -83,13 +85,13 @@ SOFT = [
 
 @pytest.mark.parametrize(("method", "code", "text"), SOFT)
 def test_soft_errors_close_the_channel(peer, method, code, text):
-    peer(1, Q.Declare(queue="q"), B.Consume(queue="q", consumer_tag="t"))
+    peer(3, C.Open(), Q.Declare(queue="q"), B.Consume(queue="q", consumer_tag="t"))
     close = (1, "Channel.Close", code, text, *divmod(method.index, 1 << 16))
     assert peer(1, method) == [close]
     # Everything but close-ok is ignored now; the other channels live on.
     assert peer(1, Q.Declare(queue="q"), frame(BODY, 1, b"late")) == []
     assert peer(2, C.Open()) == [(2, "Channel.OpenOk", "")]
-    assert peer(2, Q.Declare(queue="q")) == [(2, "Queue.DeclareOk", "q", 0, 0)]
+    assert peer(2, Q.Declare(queue="q")) == [(2, "Queue.DeclareOk", "q", 0, 1)]
     assert peer(1, C.CloseOk(), C.Open()) == [(1, "Channel.OpenOk", "")]
 
 
@@ -146,7 +148,14 @@ def test_immediate_is_not_implemented(peer, publishing):
 def test_an_exclusive_consumer_keeps_others_out(peer, connect):
     peer(1, Q.Declare(queue="q"), B.Consume(queue="q", consumer_tag="t", exclusive=True))
     assert connect()(1, B.Consume(queue="q")) == [
-        (1, "Channel.Close", 403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use", 60, 20)
+        (
+            1,
+            "Channel.Close",
+            403,
+            "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use",
+            60,
+            20,
+        )
     ]
 
 

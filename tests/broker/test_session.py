@@ -266,15 +266,14 @@ def test_publishers_are_blocked_while_memory_is_short(connect_to, publishing):
 def test_an_internal_error_ends_one_connection_and_is_counted(peer, connect, broker):
     other = connect()
     peer.session.internal_error()
-    assert peer.read() == [
-        (0, "Connection.Close", 541, "INTERNAL_ERROR - internal error", 0, 0)
-    ] or peer.session.method
+    ((channel, name, code, text, *_method),) = peer.read()
+    assert (channel, name, code) == (0, "Connection.Close", 541)
+    assert text == "INTERNAL_ERROR - internal error"
     assert broker.counts["internal_errors"] == 1
     assert other(1, Q.Declare(queue="q")) == [(1, "Queue.DeclareOk", "q", 0, 0)]
 
 
 def test_the_header_of_a_message_arrives_unchanged(peer):
-    properties = b"\xf8\x00" + b"\x01t\x01e" + b"\0\0\0\x08\x01kS\0\0\0\x01v"[:12]
     properties = b"\xb0\x00" + b"\x01t" + b"\0\0\0\x08\x01kS\0\0\0\x01v" + b"\x02"
     header = b"\0\x3c\0\0" + (1).to_bytes(8, "big") + properties
     peer(1, Q.Declare(queue="q"))

@@ -108,7 +108,9 @@ class Session:
 
     # -- the script --------------------------------------------------------------------------
 
-    def handshake(self, frame_max: int = 131_072, heartbeat: int = 0, channel_max: int = 2047) -> None:
+    def handshake(
+        self, frame_max: int = 131_072, heartbeat: int = 0, channel_max: int = 2047
+    ) -> None:
         assert self.exactly(8) == b"AMQP\x00\x00\x09\x01"
         self.send(0, start())
         self.expect(c.Connection.StartOk)

@@ -13,7 +13,9 @@ from amqpool.errors import ConnectionLost, OperationTimeout
 from amqpool.inbox import Inbox
 
 
-def book_of(count: int, keys: dict[int, Any] | None = None) -> tuple[ConfirmBook, list[Confirmation]]:
+def book_of(
+    count: int, keys: dict[int, Any] | None = None
+) -> tuple[ConfirmBook, list[Confirmation]]:
     book, inbox = ConfirmBook(), Inbox(1000)
     confirmations = [Confirmation(tag, inbox, 1.0) for tag in range(1, count + 1)]
     for confirmation in confirmations:

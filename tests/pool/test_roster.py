@@ -104,7 +104,9 @@ def test_a_story() -> None:
     roster.close()
     assert (sixth.given, seventh.given) == (OPEN, CLOSED)
     counters = roster.stats()
-    assert {key: counters[key] for key in (Stats.LEASES, Stats.RELEASES, Stats.DOUBLE_RELEASES)} == {
+    assert {
+        key: counters[key] for key in (Stats.LEASES, Stats.RELEASES, Stats.DOUBLE_RELEASES)
+    } == {
         Stats.LEASES: 3,
         Stats.RELEASES: 3,
         Stats.DOUBLE_RELEASES: 1,

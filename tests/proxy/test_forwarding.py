@@ -230,12 +230,15 @@ def test_an_event_of_the_round_in_which_a_link_ended_is_ignored() -> None:
         selectors.DefaultSelector() as selector,
     ):
         accepted, _ = listener.accept()
-        link = Link(accepted, upstream.getsockname(), ledger.open(0.0), selector)
+        ended: list[Link] = []
+        generation = ledger.open(0.0)
+        link = Link(accepted, upstream.getsockname(), generation, selector, ended.append)
         link.close("proxy", 1.0)
         for sock in (link.upstream, link.client):
             link.on_event(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
         link.close("client", 2.0)
         assert not selector.get_map()
+        assert ended == [link]
     assert (link.end, link.generation.end, link.generation.closed) == ("proxy", "proxy", 1.0)
 
 

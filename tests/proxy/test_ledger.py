@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from pathlib import Path
 from typing import Any
 
 import pamqp.commands as c
@@ -13,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.proxy import fields as f
-from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT
-from benchmarks.proxy.ledger import Generation, Ledger
-from benchmarks.wire.frames import BODY, HEADER, METHOD, Frame, frame
+from benchmarks.wire.frames import BODY, frame
 from tests.proxy.stage import Book, body_facts, content, deliver, method, opened, publish
 
 QUEUE = {"exchange": "", "routing_key": "q", "mandatory": False}
@@ -402,168 +398,3 @@ def test_the_message_id_is_found_among_all_properties(properties: c.Basic.Proper
 def test_the_message_id_stands_behind_all_words_of_flags() -> None:
     raw = f.CONTENT.pack(60, 0, 9, 1 << 7 | 1) + f.SHORT.pack(1) + f.SHORT.pack(0) + b"\x02id"
     assert f.header(raw) == (9, "id")
-
-
-# -- the connection -----------------------------------------------------------------------------
-
-
-def test_connection_events_stand_on_channel_0() -> None:
-    book = Book().broker(method(0, c.Connection.OpenOk()))
-    book.broker(method(0, c.Connection.Blocked("memory")), method(0, c.Connection.Unblocked()))
-    book.client(method(0, c.Connection.Close(200, "bye", 0, 0)))
-    book.broker(method(0, c.Connection.CloseOk()))
-    assert book.generation.ready == 1.0
-    assert book.generation.close_ok
-    assert book.take() == [
-        ("blocked", 0, 0, {}),
-        ("unblocked", 0, 0, {}),
-        ("connection_close", 0, 0, {"by": "client", "code": 200, "text": "bye"}),
-        ("connection_close_ok", 0, 0, {}),
-    ]
-
-
-def test_the_broker_can_close_too() -> None:
-    book = Book().broker(method(0, c.Connection.Close(320, "CONNECTION_FORCED", 0, 0)))
-    book.client(method(0, c.Connection.CloseOk()))
-    assert book.take() == [
-        ("connection_close", 0, 0, {"by": "broker", "code": 320, "text": "CONNECTION_FORCED"}),
-        ("connection_close_ok", 0, 0, {}),
-    ]
-
-
-def test_server_cancel_and_declare_ok() -> None:
-    book = opened(1).broker(method(1, c.Basic.Cancel("t")), method(1, c.Queue.DeclareOk("q", 0, 0)))
-    assert book.take() == [
-        ("server_cancel", 1, 1, {"tag": "t"}),
-        ("declare_ok", 1, 1, {"queue": "q"}),
-    ]
-
-
-def test_the_login_is_not_in_the_ledger() -> None:
-    book = Book().client(method(0, c.Connection.StartOk({}, "PLAIN", "\0guest\0hunter2")))
-    assert "hunter2" not in json.dumps(book.generation.document())
-
-
-# -- bad payloads -------------------------------------------------------------------------------
-
-READ_METHODS = [
-    (TO_BROKER, c.Channel.Close(200, "text", 0, 0)),
-    (TO_BROKER, c.Basic.Publish(exchange="e", routing_key="key")),
-    (TO_BROKER, c.Basic.Consume(0, "queue", "tag")),
-    (TO_BROKER, c.Basic.Cancel("tag")),
-    (TO_BROKER, c.Basic.Get(0, "queue")),
-    (TO_BROKER, c.Basic.Ack(1)),
-    (TO_BROKER, c.Basic.Nack(1)),
-    (TO_BROKER, c.Basic.Reject(1)),
-    (TO_CLIENT, c.Channel.Close(404, "text", 0, 0)),
-    (TO_CLIENT, c.Basic.Ack(1)),
-    (TO_CLIENT, c.Basic.Nack(1)),
-    (TO_CLIENT, c.Basic.Return(312, "text", "", "")),
-    (TO_CLIENT, c.Basic.Deliver("consumer", 1, False, "", "q")),
-    (TO_CLIENT, c.Basic.GetOk(1, False, "", "", 0)),
-    (TO_CLIENT, c.Basic.ConsumeOk("tag")),
-    (TO_CLIENT, c.Basic.CancelOk("tag")),
-    (TO_CLIENT, c.Basic.Cancel("tag")),
-    (TO_CLIENT, c.Queue.DeclareOk("queue", 0, 0)),
-]
-
-
-@pytest.mark.parametrize(("direction", "command"), READ_METHODS, ids=str)
-def test_a_method_that_ends_early_is_malformed(direction: int, command: Any) -> None:
-    whole = Frame(METHOD, 1, method(1, command)).payload
-    # All that is read ends with the last string or number that the ledger needs; cut before it.
-    for size in (0, 3, 4, 5):
-        generation = Generation(1, 0.0)
-        with pytest.raises(f.Malformed):
-            generation.feed(direction, Frame(METHOD, 1, frame(METHOD, 1, whole[:size])), 1.0)
-        assert generation.events == []
-
-
-@given(
-    st.sampled_from([METHOD, HEADER, BODY]),
-    st.sampled_from([TO_BROKER, TO_CLIENT]),
-    st.sampled_from([key for key in vars(f).values() if isinstance(key, int)]),
-    st.binary(max_size=40),
-)
-def test_any_payload_is_booked_or_malformed(kind: int, way: int, key: int, rest: bytes) -> None:
-    generation = Generation(1, 0.0)
-    for channel in (0, 1):
-        raw = frame(kind, channel, f.LONG.pack(key & 0xFFFFFFFF) + rest)
-        try:
-            generation.feed(way, Frame(kind, channel, raw), 1.0)
-        except f.Malformed:
-            continue
-    json.dumps(generation.document())
-
-
-def test_strings_that_are_not_utf_8_can_be_written() -> None:
-    book = opened(1).client(method(1, c.Basic.Cancel("tag")).replace(b"tag", b"t\xffg"))
-    assert book.take() == [("cancel", 1, 1, {"tag": "t\\xffg"})]
-
-
-# -- the whole ledger ---------------------------------------------------------------------------
-
-
-def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
-    ledger = Ledger()
-    first, second, third = (ledger.open(float(t)) for t in (1, 2, 3))
-    first.feed(TO_CLIENT, Frame(METHOD, 0, method(0, c.Connection.OpenOk())), 1.5)
-    second.feed(TO_BROKER, Frame(METHOD, 4, method(4, c.Channel.Open())), 2.5)
-    first.finish("fault:rst", 5.0)
-    second.finish("close", 6.0)
-    ledger.fault("rst", [1], 5.0)
-    nothing: dict[str, Any] = {"ready": None, "closed": None, "end": "open", "faulted": False}
-    expected = {
-        "generations": [
-            {
-                "generation": 1,
-                "opened": 1.0,
-                "ready": 1.5,
-                "closed": 5.0,
-                "end": "fault:rst",
-                "faulted": True,
-                "events": [],
-            },
-            {
-                "generation": 2,
-                "opened": 2.0,
-                "ready": None,
-                "closed": 6.0,
-                "end": "close",
-                "faulted": False,
-                "events": [[2.5, "open", 4, 1, {}]],
-            },
-            {"generation": third.number, "opened": 3.0, **nothing, "events": []},
-        ],
-        "faults": [{"t": 5.0, "kind": "rst", "generations": [1]}],
-    }
-    path = tmp_path / "ledger.json"
-    assert ledger.write(path) == 1
-    assert json.loads(path.read_text("ascii")) == expected
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_ledger_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        Ledger().write(tmp_path / "taken")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
-
-
-@pytest.mark.parametrize(
-    ("end", "faulted"),
-    [
-        ("close", False),
-        ("fault:rst", True),
-        ("client", True),
-        ("broker", True),
-        ("client-error", True),
-        ("broker-error", True),
-        ("proxy", True),
-    ],
-)
-def test_only_the_handshake_faults_nothing(end: str, faulted: bool) -> None:
-    generation = Generation(1, 0.0)
-    assert not generation.faulted
-    generation.finish(end, 1.0)
-    assert generation.faulted is faulted
