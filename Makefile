@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants conformance
+.PHONY: help venv test lint mutants conformance bench test-asv
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -37,8 +37,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m mypy
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-bench: venv ## measure HEAD with asv, make the pages, print a summary; fails on any violation
+bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails on any violation
 	@$(PY) -m tools.bench
 
-test-asv: venv ## broken commits against asv continuous, in a scratch clone; minutes
+test-asv: $(STAMP) ## broken commits against asv continuous, in a scratch clone; minutes
 	$(PY) -m pytest tests/asv -m asv

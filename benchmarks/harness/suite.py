@@ -29,9 +29,9 @@ from benchmarks.harness.supervise import GRACE, Request, run_trial
 
 #: asv measures the pool of the commit and nothing else.
 CLIENT = "amqpool"
-#: Six runs of each load: with five samples a side, asv's test can find no difference significant
-#: (1 / C(10, 5) is above its threshold of 0.002), so a duration could never be a regression.
-SEEDS = (1, 2, 3, 4, 5, 6)
+#: Seven runs of each load: with six samples a side, the smallest p-value there is (2 / C(12, 6))
+#: lies above asv's threshold of 0.002, so a duration could never be a regression.
+SEEDS = (1, 2, 3, 4, 5, 6, 7)
 #: Each of these costs every further run a stall window or more: the next seeds are not run.
 STOPPERS = ("deadlocks", "crashes", "unavailable")
 #: Blocks into which the cycles of a trial are cut: the samples of a recovery percentile.

@@ -38,7 +38,7 @@ def test_the_counter_rises(mutant: type) -> None:
     document = result.document
     risen = {name for name, count in result.violations.items() if count}
     told = f"{document['witnesses']}\n{document['unknown_because']}\n{document['replay']}"
-    assert risen == mutant.rises, told
+    assert mutant.rises <= risen <= mutant.rises | mutant.may_rise, told
     assert result.verdict == "invalid"
     witnessed = {witness["invariant"] for witness in document["witnesses"]}
     assert witnessed == risen, "a violation without a witness helps nobody"

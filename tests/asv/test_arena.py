@@ -1,0 +1,94 @@
+"""The arena: a sound client's messages are held by the broker; a broken one costs its bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import arena as module
+from benchmarks.harness.arena import Arena
+from benchmarks.harness.plan import make_plan
+from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.wire.client import WireClient
+
+MUTANTS = Path(__file__).resolve().parents[1] / "mutants" / "broken.py"
+#: Seconds that a broken client may cost here, instead of the half minute of a benchmark.
+BOUND = 2.0
+#: Seconds beyond the bound: joins, and the client's own close.
+SLACK = 5.0
+
+Stage = Callable[..., Arena]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """Opens arenas and closes them."""
+    arenas: list[Arena] = []
+
+    def start(mutant: str | None = None, *, proxied: bool = False, bound: float = BOUND) -> Arena:
+        monkeypatch.setattr(module, "BOUND", bound)
+        arenas.append(Arena(f"{MUTANTS}:{mutant}" if mutant else "amqpool", 4, proxied=proxied))
+        return arenas[-1]
+
+    yield start
+    for arena in arenas:
+        arena.close()
+
+
+def seconds(work: Callable[[], None]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def held(arena: Arena) -> int:
+    """What the broker holds, asked on yet another connection."""
+    port = arena._broker.port
+    with WireClient("127.0.0.1", port, "guest", "guest") as client:
+        return client.queue_declare(arena.queue, passive=True).message_count
+
+
+def test_the_broker_holds_every_message_when_publish_returns(stage: Stage) -> None:
+    arena = stage(bound=30.0)
+    arena.publish(3, 1000)
+    assert held(arena) == 1000
+    arena.publish(1, 10)
+    assert held(arena) == 1010
+
+
+def test_chaos_and_recovery_of_a_sound_client(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arena = stage(proxied=True, bound=30.0)
+    arena.consume(1)
+    arena.chaos(make_plan("chaos_no_deadlock", SCENARIOS["chaos_no_deadlock"].load("4x20"), 1))
+    before = arena._control.status()
+    arena.recover("rst")
+    after = arena._control.status()
+    assert (after["faults"], after["ready"]) == (before["faults"] + 1, before["ready"] + 1)
+    arena.close()
+    assert capsys.readouterr().err == "", "a sound client gives nothing to tell"
+
+
+@pytest.mark.parametrize("mutant", ["EveryPublishRaises", "OnePublishBlocksForEver"])
+def test_a_broken_client_costs_the_bound_and_raises_nothing(
+    stage: Stage, capsys: pytest.CaptureFixture[str], mutant: str
+) -> None:
+    arena = stage(mutant)
+    took = seconds(lambda: arena.publish(2, 200))
+    assert BOUND <= took < BOUND + SLACK
+    arena.close()
+    assert capsys.readouterr().err != "", "what failed is told"
+
+
+def test_a_publish_that_does_nothing_never_looks_fast(stage: Stage) -> None:
+    arena = stage("PublishDoesNothing")
+    assert BOUND <= seconds(lambda: arena.publish(2, 200)) < BOUND + SLACK
+
+
+def test_a_client_that_never_comes_back_costs_the_bound(stage: Stage) -> None:
+    arena = stage("NeverReconnects", proxied=True)
+    assert BOUND <= seconds(lambda: arena.recover("rst")) < BOUND + SLACK

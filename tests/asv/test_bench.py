@@ -1,0 +1,97 @@
+"""The summary of `make bench`: nothing that was not measured passes for sound."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import bench_summary
+from tools.bench_summary import Cell
+from tools.no_change import changes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def violations(value: float | None, invariant: str = "deadlocks") -> Cell:
+    parameters = (("load", "10x100"), ("invariant", invariant))
+    return Cell("stability.ChaosNoDeadlock.track_violations", parameters, "violations", value)
+
+
+def measure(value: float | None) -> Cell:
+    return Cell("throughput.Publish.time_publish", (("threads", "10"),), "seconds", value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        pytest.param([], ["nothing was measured"], id="empty"),
+        pytest.param([violations(0), violations(0.0), measure(0.2)], [], id="sane"),
+        pytest.param(
+            [violations(0), violations(3, "leaks"), violations(None), violations(math.nan)],
+            [
+                "stability.ChaosNoDeadlock.track_violations(10x100, leaks): 3 violations",
+                "stability.ChaosNoDeadlock.track_violations(10x100, deadlocks): failed",
+                "stability.ChaosNoDeadlock.track_violations(10x100, deadlocks): not measured",
+            ],
+            id="violated, failed, not measured",
+        ),
+        pytest.param(
+            [measure(None), measure(math.nan)],
+            [
+                "throughput.Publish.time_publish(10): failed",
+                "throughput.Publish.time_publish(10): not measured",
+            ],
+            id="a measure that failed, and one that was skipped",
+        ),
+    ],
+)
+def test_problems(cells: list[Cell], expected: list[str]) -> None:
+    assert bench_summary.problems(cells) == expected
+
+
+def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str]) -> None:
+    bench_summary.show(
+        [violations(0), violations(7, "leaks"), violations(None, "crashes"), measure(0.25)]
+    )
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ChaosNoDeadlock", "10x100", "0", "7", "failed"] in shown
+    assert ["throughput.Publish.time_publish", "threads", "10", "250ms"] in shown
+
+
+def configuration() -> dict[str, Any]:
+    lines = (ROOT / "asv.conf.json").read_text().splitlines()
+    without = [line for line in lines if not line.lstrip().startswith("//")]
+    loaded: dict[str, Any] = json.loads("\n".join(without))
+    return loaded
+
+
+def test_the_configuration_works_in_any_clone() -> None:
+    from asv.config import Config
+
+    conf = Config.load(str(ROOT / "asv.conf.json"))
+    assert (conf.repo, conf.dvcs, conf.branches) == (".", "git", ["HEAD"])
+    assert "pythons" not in configuration(), "the Python that runs asv is the one that measures"
+    assert set(conf.matrix["req"]) == {"amqp", "build", "hatchling", "numpy", "pamqp"}
+    # asv's own default would replace a pinned dependency without a word.
+    assert not any("--force-reinstall" in command for command in conf.install_command)
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert ".asv/" in ignored
+    folders = [conf.env_dir, conf.results_dir, conf.html_dir]
+    assert all(folder.startswith(".asv/") for folder in folders)
+
+
+def test_the_rows_of_a_table_of_changes() -> None:
+    output = """
+| Change   | Before [1]   | After [2]   | Ratio   | Benchmark (Parameter) |
+|----------|--------------|-------------|---------|-----------------------|
+| +        | 0            | 6           | n/a     | x.track_violations    |
+| !        | 1            | failed      | n/a     | x.track_duration      |
+|          | 1            | 1           | 1.00    | y                     |
+SOME BENCHMARKS HAVE CHANGED SIGNIFICANTLY.
+"""
+    rows = [" ".join(row.replace("|", " ").split()) for row in changes(output)]
+    assert rows == ["+ 0 6 n/a x.track_violations", "! 1 failed n/a x.track_duration"]

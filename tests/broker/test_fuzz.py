@@ -1,0 +1,212 @@
+"""Any sequence of calls, and any damage to a frame, leaves the broker's books in order.
+
+The books: every message is ready, unacknowledged or settled; a consumer is in its queue's
+rotation or parked, never both; what is counted agrees with what is there. Nothing a client does
+may raise in the core.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pamqp import commands
+from pamqp import frame as pamqp_frame
+
+from benchmarks.broker.core import ENTRY_WEIGHT, Broker, Settings
+from benchmarks.wire.frames import BODY, HEADER, METHOD, PROTOCOL_HEADER, frame
+
+#: The fixtures in use are a class and functions: there is nothing in them to be reset.
+STATELESS = [HealthCheck.function_scoped_fixture]
+
+Q, B, E, C = commands.Queue, commands.Basic, commands.Exchange, commands.Channel
+
+names = st.sampled_from(["q", "r", "", "amq.topic"])
+flags = st.booleans()
+tags = st.integers(0, 5)
+consumer_tags = st.sampled_from(["a", "b", ""])
+
+CALLS = st.one_of(
+    st.builds(
+        Q.Declare, queue=names, exclusive=flags, auto_delete=flags, passive=flags, nowait=flags
+    ),
+    st.builds(Q.Declare, queue=st.sampled_from(["q", "r"])),
+    st.builds(Q.Bind, queue=names, exchange=names, routing_key=names),
+    st.builds(Q.Unbind, queue=names, exchange=names, routing_key=names),
+    st.builds(Q.Purge, queue=names),
+    st.builds(Q.Delete, queue=names, if_unused=flags, if_empty=flags),
+    st.builds(
+        E.Declare,
+        exchange=names,
+        exchange_type=st.sampled_from(["direct", "fanout", "topic"]),
+        auto_delete=flags,
+    ),
+    st.builds(E.Bind, destination=names, source=names),
+    st.builds(E.Delete, exchange=names, if_unused=flags),
+    st.builds(B.Qos, prefetch_count=st.integers(0, 3), global_=flags),
+    st.builds(B.Consume, queue=names, consumer_tag=consumer_tags, no_ack=flags, exclusive=flags),
+    st.builds(B.Cancel, consumer_tag=consumer_tags),
+    st.builds(B.Get, queue=names, no_ack=flags),
+    st.builds(B.Ack, delivery_tag=tags, multiple=flags),
+    st.builds(B.Nack, delivery_tag=tags, multiple=flags, requeue=flags),
+    st.builds(B.Reject, delivery_tag=tags, requeue=flags),
+    st.builds(B.Recover, requeue=st.just(True)),
+    st.builds(commands.Confirm.Select),
+    st.just(C.Close(reply_code=200, reply_text="", class_id=0, method_id=0)),
+)
+#: (client, channel, what): a call, a publish, or one of two events on the connection.
+STEPS = st.tuples(
+    st.integers(0, 1),
+    st.integers(1, 2),
+    st.one_of(
+        CALLS,
+        st.tuples(names, st.sampled_from(["q", "r", "q"]), flags),
+        st.tuples(st.just(""), st.sampled_from(["q", "r"]), flags),
+        st.sampled_from(["lose", "choke"]),
+    ),
+)
+
+
+def check(broker):
+    """The books agree with what is there."""
+    stored = 0
+    unacked = Counter()
+    for session in broker.sessions:
+        assembling = 0
+        for channel in session.channels.values():
+            assembling += sum(map(len, channel._parts))
+            assert list(channel.unacked) == sorted(channel.unacked)
+            by_consumers = [item for item in channel.unacked.values() if item.consumer]
+            assert channel.consumers_unacked == len(by_consumers)
+            for item in channel.unacked.values():
+                stored += weight(item.entry)
+                unacked[item.consumer] += 1
+            for tag, consumer in channel.consumers.items():
+                assert (consumer.tag, consumer.channel) == (tag, channel)
+                assert consumer in consumer.queue.consumers
+        assert session.assembling == assembling
+    for name, queue in broker.queues.items():
+        assert (queue.name, queue.deleted) == (name, False)
+        assert queue.owner is None or queue.owner in broker.sessions
+        rotation = list(queue.rotation)
+        assert sorted(map(id, rotation)) == sorted(
+            id(consumer) for consumer in queue.consumers if not consumer.parked
+        )
+        for consumer in queue.consumers:
+            assert consumer.channel.consumers[consumer.tag] is consumer
+            assert consumer.unacked == unacked[consumer]
+            assert not consumer.prefetch or consumer.unacked <= consumer.prefetch
+        entries = [*queue._ready, *(entry for _, entry in queue._returned)]
+        stored += sum(map(weight, entries))
+        assert len({entry.position for entry in entries}) == len(entries)
+        # What could be delivered was: a pump has come before this check.
+        assert not (entries and any(c.ready() for c in queue.consumers))
+    assert broker.stored == stored
+    for exchange in broker.exchanges.values():
+        for binding in exchange.bindings:
+            kept = broker.exchanges if hasattr(binding.destination, "kind") else broker.queues
+            assert kept[binding.destination.name] is binding.destination
+
+
+def weight(entry):
+    return len(entry.message.body) + len(entry.message.header) + ENTRY_WEIGHT
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=STATELESS)
+@given(steps=st.lists(STEPS, max_size=60), coalesce=flags)
+def test_any_sequence_of_calls_leaves_the_books_in_order(connect_to, publishing, steps, coalesce):
+    broker = Broker(Settings(coalesce_confirms=coalesce))
+    peers = [connect_to(broker), connect_to(broker)]
+    for number, channel, what in steps:
+        peer = peers[number]
+        if what == "lose" or peer.session.wants_close or not peer.session.channels:
+            peer.lose()
+            peers[number] = peer = connect_to(broker)
+        if channel not in peer.session.channels:
+            peer(channel, C.Open())
+        if what == "choke":
+            # The peer stops reading, then reads everything.
+            peer.session.send(bytes(2 << 20))
+            broker.pump()
+            peer.session.take_output()
+            peer.session.sent(peer.session.backlog)
+        elif isinstance(what, tuple):
+            exchange, key, mandatory = what
+            peer(channel, publishing(channel, exchange, key, mandatory=mandatory))
+        elif what != "lose":
+            for event in peer(channel, what):
+                if event[1] == "Channel.Close":
+                    peer(event[0], C.CloseOk())
+        for other in peers:
+            other.read()
+        check(broker)
+    for peer in peers:
+        peer.lose()
+    check(broker)
+    assert not broker.sessions
+    assert not any(queue.consumers or queue.owner for queue in broker.queues.values())
+
+
+SOUND = [
+    pamqp_frame.marshal(Q.Declare(queue="q", arguments={"a": {"b": [1, "c"]}}), 1),
+    pamqp_frame.marshal(Q.Bind(queue="q", exchange="amq.topic", routing_key="k"), 1),
+    pamqp_frame.marshal(B.Consume(queue="q", consumer_tag="t"), 1),
+    pamqp_frame.marshal(B.Publish(exchange="", routing_key="q"), 1),
+    frame(HEADER, 1, b"\0\x3c\0\0\0\0\0\0\0\0\0\x03\x90\0\x04text\x02"),
+    frame(BODY, 1, b"abc"),
+    frame(METHOD, 1, b"\0\x3c\0\x50\0\0\0\0\0\0\0\x01\0"),
+]
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=STATELESS)
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+    st.permutations(range(len(SOUND))),
+)
+def test_no_damage_to_a_stream_can_break_the_core(connect_to, damage, order):
+    broker = Broker()
+    witness, victim = connect_to(broker), connect_to(broker)
+    stream = bytearray(b"".join(SOUND) + b"".join(SOUND[index] for index in order))
+    for position, value in damage:
+        stream[position % len(stream)] = value
+    victim.feed(bytes(stream))
+    victim.lose()
+    check(broker)
+    assert witness(1, Q.Declare(queue="mine"))[0][1] == "Queue.DeclareOk"
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=STATELESS)
+@given(st.binary(max_size=200), st.integers(0, 7))
+def test_no_bytes_can_break_a_handshake(connect_to, login, data, cut):
+    peer = connect_to(Broker(), handshake=False)
+    sound = PROTOCOL_HEADER + pamqp_frame.marshal(login(), 0)
+    peer.feed(sound[: cut * len(sound) // 7] + data)
+    peer.lose()
+    check(peer.broker)
+
+
+def test_the_check_itself_can_fail(peer, publishing, broker):
+    """Each of the books, once broken by hand, is noticed."""
+    peer(1, Q.Declare(queue="q"), B.Qos(prefetch_count=1), B.Consume(queue="q", consumer_tag="t"))
+    peer(1, publishing(1, "", "q"), publishing(1, "", "q"))
+    check(broker)
+    queue, channel = broker.queues["q"], peer.session.channels[1]
+    (consumer,) = queue.consumers
+
+    def breaks(target, name, value):
+        kept = getattr(target, name)
+        setattr(target, name, value)
+        with pytest.raises(AssertionError):
+            check(broker)
+        setattr(target, name, kept)
+        check(broker)
+
+    breaks(broker, "stored", 0)
+    breaks(consumer, "unacked", 0)
+    breaks(consumer, "parked", False)
+    breaks(channel, "consumers_unacked", 7)
+    breaks(peer.session, "assembling", 1)
+    breaks(queue, "owner", object())
+    breaks(consumer, "prefetch", 2)  # it has room, and a message waits

@@ -1,0 +1,411 @@
+"""The checkers: every invariant on empty, sane and pathological reports; one event, one counter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from benchmarks.harness.books import Verdict as Books
+from benchmarks.harness.checkers import (
+    INVARIANTS,
+    WITNESSES_AT_MOST,
+    Evidence,
+    Finding,
+    doubts,
+    fault_windows,
+    judge,
+)
+from tests.harness.reports import (
+    PLANNED,
+    RECOVERY,
+    add_error,
+    books,
+    evidence,
+    report,
+    slot,
+)
+
+ZERO = Finding(0)
+NO_REPORT = "the trial's process ended without a report"
+
+
+def counts(found: dict[str, Finding]) -> dict[str, int | None]:
+    return {name: finding.count for name, finding in found.items()}
+
+
+def only(**violated: int | None) -> dict[str, int | None]:
+    """All invariants at 0 but those."""
+    return {**dict.fromkeys(INVARIANTS, 0), **violated}
+
+
+# -- empty and sane --------------------------------------------------------------------------
+
+
+def test_a_sane_trial_has_seven_zeros() -> None:
+    assert judge(evidence()) == dict.fromkeys(INVARIANTS, ZERO)
+    assert doubts(evidence(), PLANNED, 0) == []
+
+
+def test_a_trial_in_which_nothing_happened_has_no_zeros_to_offer() -> None:
+    empty = report(slots=[], leases={"leases": 0, "doubles": [], "held": []})
+    del empty["phases"]["close"]
+    found = judge(evidence(empty, books=Books()))
+    assert counts(found) == only(lost_frames=None, double_releases=None, unavailable=None)
+    assert found["lost_frames"].reason is not None
+    assert found["double_releases"].reason == "no channel was ever leased"
+    assert found["unavailable"].reason == "the trial was given up before the probe and the close"
+
+
+def test_a_crash_is_one_crash_and_nothing_else_was_judged() -> None:
+    found = judge(Evidence(None, "status -11 and no report", stderr="Segmentation fault"))
+    assert found == {
+        "deadlocks": Finding(None, reason=f"{NO_REPORT} (status -11 and no report)"),
+        **dict.fromkeys(
+            ["lost_frames", "double_releases", "keyerror_none", "unexpected_errors", "unavailable"],
+            Finding(None, reason=NO_REPORT),
+        ),
+        "crashes": Finding(
+            1, [{"ended": "status -11 and no report", "stderr": "Segmentation fault"}]
+        ),
+    }
+    assert doubts(Evidence(None, "no report"), PLANNED, None) == ["no report"]
+
+
+def test_a_process_that_hung_as_a_whole_is_a_deadlock_and_no_crash() -> None:
+    found = judge(Evidence(None, "killed", hung=True, stderr="Thread 0x1 (most recent call first)"))
+    assert (found["deadlocks"].count, found["crashes"]) == (1, ZERO)
+    assert found["deadlocks"].witnesses[0]["stack"] == "Thread 0x1 (most recent call first)"
+    assert {found[name].count for name in INVARIANTS if name not in ("deadlocks", "crashes")} == {
+        None
+    }
+
+
+def test_what_the_user_interrupted_is_not_a_crash() -> None:
+    found = judge(Evidence(None, "interrupted", interrupted=True))
+    assert counts(found) == dict.fromkeys(INVARIANTS)
+
+
+def test_when_the_broker_died_nothing_is_said_of_the_client() -> None:
+    broken = report()
+    add_error(broken, keyerror_none=True)
+    found = judge(evidence(broken, void="the broker died"))
+    assert found == dict.fromkeys(INVARIANTS, Finding(None, reason="the broker died"))
+    assert doubts(evidence(broken, void="the broker died"), PLANNED, 0) == ["the broker died"]
+
+
+def test_half_a_trial_proves_a_violation_and_no_zero() -> None:
+    half = report(partial="the parent process went away")
+    add_error(half, keyerror_none=True)
+    found = judge(evidence(half, books=None))
+    assert counts(found) == {**dict.fromkeys(INVARIANTS), "keyerror_none": 1}
+    assert found["crashes"].reason == "the trial was not finished"
+
+
+# -- deadlocks -------------------------------------------------------------------------------
+
+
+def stall(thread: str, kind: str = "worker") -> dict[str, Any]:
+    return {"thread": thread, "kind": kind, "operation": "publish", "seconds": 7.5}
+
+
+def test_a_stalled_thread_is_a_deadlock_with_its_stack() -> None:
+    stacks = [
+        {"thread": "worker-1", "stack": "File ...", "innermost": "<Lock>"},
+        {"thread": "worker-2", "stack": "other", "innermost": ""},
+    ]
+    found = judge(evidence(report(stalls=[stall("worker-1")], stacks=stacks), books=None))
+    assert counts(found) == only(deadlocks=1, lost_frames=None)
+    assert found["deadlocks"].witnesses == [
+        {**stall("worker-1"), "stack": "File ...", "innermost": "<Lock>"}
+    ]
+
+
+@pytest.mark.parametrize("kind", ["opener", "consumer", "checker"])
+def test_every_thread_that_uses_the_client_may_deadlock(kind: str) -> None:
+    assert judge(evidence(report(stalls=[stall(kind, kind)])))["deadlocks"].count == 1
+
+
+@pytest.mark.parametrize("kind", ["probe", "closer"])
+def test_a_probe_or_a_close_that_hangs_is_unavailability_alone(kind: str) -> None:
+    hung = report(
+        stalls=[stall(kind, kind)], stacks=[{"thread": kind, "stack": "here", "innermost": ""}]
+    )
+    if kind == "probe":
+        next(s for s in hung["slots"] if s["kind"] == "probe")["succeeded"] = {}
+    else:
+        hung["closed"] = {"returned": False, "seconds": 9.0}
+    found = judge(evidence(hung))
+    assert counts(found) == only(unavailable=1)
+    assert found["unavailable"].witnesses[0]["stack"] == "here"
+
+
+def test_all_deadlocks_count_and_some_are_witnesses() -> None:
+    stalls = [stall(f"worker-{number}") for number in range(WITNESSES_AT_MOST + 5)]
+    finding = judge(evidence(report(stalls=stalls)))["deadlocks"]
+    assert (finding.count, len(finding.witnesses)) == (WITNESSES_AT_MOST + 5, WITNESSES_AT_MOST)
+
+
+# -- exceptions ------------------------------------------------------------------------------
+
+
+def test_a_keyerror_none_counts_in_its_own_counter_alone() -> None:
+    broken = report()
+    add_error(broken, times=3, keyerror_none=True, type="builtins.KeyError", text="None")
+    found = judge(evidence(broken))
+    assert counts(found) == only(keyerror_none=3)
+    assert found["keyerror_none"].witnesses == [
+        {
+            "times": 3,
+            "thread": "worker-0",
+            "where": "operation",
+            "operation": "publish",
+            "type": "builtins.KeyError",
+            "text": "None",
+            "traceback": "Traceback ...",
+        }
+    ]
+
+
+@pytest.mark.parametrize("where", ["operation", "thread", "unraisable", "logged"])
+def test_an_unexpected_error_counts_wherever_it_surfaced(where: str) -> None:
+    broken = report()
+    add_error(broken, times=2, where=where, operation=f"by {where}")
+    found = judge(evidence(broken))
+    assert counts(found) == only(unexpected_errors=2)
+    assert [w["times"] for w in found["unexpected_errors"].witnesses] == [2]
+
+
+def test_an_unexpected_error_counts_within_a_fault_window_too() -> None:
+    broken = killed(100.0)
+    add_error(broken, at=100.5)
+    assert judge(evidence(broken))["unexpected_errors"].count == 1
+
+
+def test_witnesses_of_exceptions_stand_by_how_often_they_came() -> None:
+    broken = report()
+    add_error(broken, times=1, text="seldom")
+    add_error(broken, times=3, text="often")
+    finding = judge(evidence(broken))["unexpected_errors"]
+    assert finding.count == 4
+    assert [(w["text"], w["times"]) for w in finding.witnesses] == [("often", 3), ("seldom", 1)]
+
+
+@pytest.mark.parametrize("thread", ["probe", "closer"])
+def test_what_the_probe_or_the_closer_meets_is_no_unexpected_error(thread: str) -> None:
+    broken = report()
+    add_error(broken, thread=thread, operation="close")
+    assert judge(evidence(broken))["unexpected_errors"] == ZERO
+
+
+def killed(*asked: float, planned: int | None = None, **more: Any) -> dict[str, Any]:
+    fired = [{"asked": t, "t": t + 0.001, "kind": "rst"} for t in asked]
+    planned = len(asked) if planned is None else planned
+    return report(nemesis={"planned": planned, "fired": fired, "missed": []}, **more)
+
+
+def test_fault_windows() -> None:
+    assert fault_windows(report()) == []
+    assert fault_windows(killed(1.0, 10.0)) == [(1.0, 1.0 + RECOVERY), (10.0, 10.0 + RECOVERY)]
+
+
+@pytest.mark.parametrize(
+    ("at", "count"),
+    [
+        (99.999, 1),
+        (100.0, 0),
+        (100.0 + RECOVERY, 0),
+        (100.001 + RECOVERY, 1),
+        (200.0 + RECOVERY / 2, 0),
+    ],
+)
+def test_a_recoverable_error_is_expected_between_fault_and_recovery_alone(
+    at: float, count: int
+) -> None:
+    wounded = killed(100.0, 200.0)
+    add_error(wounded, at=at, kind="recoverable")
+    assert judge(evidence(wounded))["unexpected_errors"].count == count
+
+
+def test_without_a_fault_no_recoverable_error_is_expected() -> None:
+    broken = report()
+    add_error(broken, kind="recoverable")
+    assert judge(evidence(broken))["unexpected_errors"].count == 1
+
+
+def test_an_operation_whose_every_try_was_excused_is_a_violation() -> None:
+    hopeless = killed(100.0)
+    hopeless["slots"].append(slot("worker-9", attempted={"get": 7}))
+    add_error(hopeless, at=100.1, times=7, kind="recoverable", operation="get", type="x.Lost")
+    found = judge(evidence(hopeless))
+    assert counts(found) == only(unexpected_errors=1)
+    assert found["unexpected_errors"].witnesses == [
+        {
+            "operation": "get",
+            "detail": "attempted 7 times, never succeeded",
+            "type": "x.Lost",
+        }
+    ]
+
+
+def test_an_operation_that_never_succeeded_and_was_counted_is_not_counted_twice() -> None:
+    hopeless = report()
+    hopeless["slots"].append(slot("worker-9", attempted={"get": 7}))
+    add_error(hopeless, times=7, operation="get")
+    assert judge(evidence(hopeless))["unexpected_errors"].count == 7
+
+
+def test_an_operation_that_succeeded_once_is_not_hopeless() -> None:
+    wounded = killed(100.0)
+    wounded["slots"].append(slot("worker-9", attempted={"get": 7}, succeeded={"get": 1}))
+    add_error(wounded, at=100.1, times=6, kind="recoverable", operation="get")
+    assert judge(evidence(wounded))["unexpected_errors"] == ZERO
+
+
+def test_a_hopeless_operation_with_a_keyerror_none_counts_there_alone() -> None:
+    hopeless = report()
+    hopeless["slots"].append(slot("worker-9", attempted={"get": 1}))
+    add_error(hopeless, operation="get", keyerror_none=True)
+    assert counts(judge(evidence(hopeless))) == only(keyerror_none=1)
+
+
+# -- leases, frames, availability ------------------------------------------------------------
+
+
+def test_double_releases_from_the_lease_ledger_and_from_the_pools_own_counts() -> None:
+    double = {"channel": "1", "holders": ["worker-0", "worker-1"], "leases": [4, 9]}
+    broken = report(
+        leases={"leases": 9, "doubles": [double], "held": []},
+        at_rest={"twice_idle": ["(1, 3)"], "in_use": -1},
+    )
+    found = judge(evidence(broken))
+    assert counts(found) == only(double_releases=3)
+    assert found["double_releases"].witnesses == [
+        double,
+        {"channel": "(1, 3)", "idle": "twice"},
+        {"operation": "at_rest", "detail": "the client counts -1 leases in use"},
+    ]
+
+
+@pytest.mark.parametrize("at_rest", [None, {"twice_idle": []}, {"twice_idle": [], "in_use": 0}])
+def test_sound_counts_at_rest(at_rest: dict[str, Any] | None) -> None:
+    assert judge(evidence(report(at_rest=at_rest)))["double_releases"] == ZERO
+
+
+def test_lost_frames_are_what_the_books_say() -> None:
+    lost = [{"direction": "inbound", "event": "confirm", "identity": "x"}]
+    found = judge(evidence(books=books(lost=lost)))
+    assert counts(found) == only(lost_frames=1)
+    assert found["lost_frames"].witnesses == lost
+
+
+def test_what_the_books_proved_lost_counts_although_nothing_else_was_judged() -> None:
+    lost = [{"direction": "inbound", "event": "deliver", "identity": "x", "acked": True}]
+    assert judge(evidence(books=books(lost=lost, judged=0)))["lost_frames"].count == 1
+
+
+@pytest.mark.parametrize("kept", [None, books(judged=0), Books()])
+def test_without_books_that_judged_something_lost_frames_is_not_judged(kept: Books | None) -> None:
+    finding = judge(evidence(books=kept))["lost_frames"]
+    assert finding.count is None
+    assert finding.reason
+
+
+def test_unavailable_has_a_witness_for_the_probe_and_one_for_the_close() -> None:
+    broken = report(closed={"returned": False, "seconds": 1.0})
+    next(s for s in broken["slots"] if s["kind"] == "probe")["succeeded"] = {}
+    add_error(broken, thread="closer", operation="close")
+    found = judge(evidence(broken))
+    assert counts(found) == only(unavailable=2)
+    assert found["unavailable"].witnesses == [
+        {"operation": "publish_confirmed", "detail": "not confirmed after heal", "stack": ""},
+        {"operation": "close", "detail": "did not return in peace", "stack": "Traceback ..."},
+    ]
+
+
+def test_a_trial_that_never_came_to_its_close_says_nothing_of_availability() -> None:
+    given_up = report()
+    del given_up["phases"]["close"]
+    assert judge(evidence(given_up))["unavailable"].count is None
+
+
+# -- doubts ----------------------------------------------------------------------------------
+
+
+def test_every_doubt() -> None:
+    cases: list[tuple[Evidence, Counter[str], int | None, list[str]]] = [
+        (evidence(report(partial="why")), PLANNED, 0, ["partial: why"]),
+        (
+            evidence(report(overran=True)),
+            PLANNED,
+            0,
+            ["the trial did not end by its deadline"],
+        ),
+        (
+            evidence(report(open_failed=True, slots=[]), books=Books()),
+            PLANNED,
+            None,
+            ["the client did not open"],
+        ),
+        (
+            evidence(killed(1.0, planned=2)),
+            PLANNED,
+            1,
+            ["1 of 2 planned faults fired"],
+        ),
+        (
+            evidence(killed(1.0, 2.0)),
+            PLANNED,
+            1,
+            ["2 kills, but only 1 new connections came up"],
+        ),
+        (
+            evidence(),
+            PLANNED + Counter(get=1),
+            0,
+            ["get was planned and never attempted"],
+        ),
+        (evidence(books=books(confirm=0)), PLANNED, 0, ["no confirm came in"]),
+        (evidence(books=books(bounce=0)), PLANNED, 0, ["no return came in"]),
+        (evidence(books=books(deliver=0)), PLANNED, 0, ["no delivery came in"]),
+        (
+            evidence(books=books(broker_lost=["a", "b"])),
+            PLANNED,
+            0,
+            ["the broker lost 2 messages, first a"],
+        ),
+        (
+            evidence(books=books(in_doubt=5, dropped=3)),
+            PLANNED,
+            0,
+            [
+                "3 of what is missing is excused only by connections that ended without a closing "
+                "handshake and without a fault"
+            ],
+        ),
+    ]
+    for case, planned, reconnects, reasons in cases:
+        assert doubts(case, planned, reconnects) == reasons
+
+
+def test_a_fault_that_was_missed_says_why() -> None:
+    missed = killed(1.0, planned=2)
+    missed["nemesis"]["missed"] = ["no connection came up"]
+    assert doubts(evidence(missed), PLANNED, 1) == [
+        "1 of 2 planned faults fired (no connection came up)"
+    ]
+
+
+def test_who_gave_up_is_named() -> None:
+    tired = report()
+    tired["slots"].append(slot("worker-3", gave_up="3 iterations in a row failed"))
+    assert doubts(evidence(tired), PLANNED, 0) == ["worker-3 gave up: 3 iterations in a row failed"]
+
+
+def test_what_was_not_planned_need_not_come_in() -> None:
+    quiet = books(confirm=0, deliver=0, bounce=0)
+    assert doubts(evidence(books=quiet), Counter(drain=1), 0) == []
+    no_returns = PLANNED.copy()
+    no_returns["unroutable"] = 0
+    assert doubts(evidence(books=books(bounce=0)), no_returns, 0) == []
