@@ -18,7 +18,7 @@ from tools.scratch import Scratch
 
 #: Seconds for one comparison: twice the suite, and an environment.
 _SECONDS = 1800.0
-#: What a line of asv's table of changes begins with, after an optional bar.
+#: What stands in the first column of asv's table of changes, for what changed.
 _MARKS = ("+", "-", "!", "*", "x")
 
 
@@ -51,7 +51,7 @@ def main() -> int:
 def changes(output: str) -> list[str]:
     """The rows of asv's table of changes."""
     rows = [line.strip() for line in output.splitlines() if line.lstrip().startswith("|")]
-    return [row for row in rows if row.lstrip("| ").startswith(_MARKS)]
+    return [row for row in rows if row.strip("|").partition("|")[0].strip() in _MARKS]
 
 
 if __name__ == "__main__":

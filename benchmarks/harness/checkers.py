@@ -6,6 +6,7 @@ that a trial could not judge is None with a reason, never 0: a zero says that so
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ class Evidence:
     #: The user, not the client, ended the trial.
     interrupted: bool = False
     stderr: str = ""
+    #: When each connection came up, as the proxy saw it (monotonic seconds, in order).
+    ready: list[float] = field(default_factory=list)
     books: Books | None = None
     #: Why nothing that was seen says anything of the client: the broker or the proxy died.
     void: str | None = None
@@ -276,6 +279,9 @@ def doubts(evidence: Evidence, planned: Counter[str], reconnects: int | None) ->
         reasons.append("the client did not open")
         return reasons
     reasons += _unhurt(report, reconnects)
+    hollow = hollow_recoveries(report["recoveries"], evidence.ready)
+    if hollow:
+        reasons.append(f"{hollow} recoveries opened no new connection")
     attempted: Counter[str] = Counter()
     for slot in report["slots"]:
         attempted.update(slot["attempted"])
@@ -302,6 +308,15 @@ def _unhurt(report: dict[str, Any], reconnects: int | None) -> list[str]:
     if reconnects is not None and reconnects < fired:
         reasons.append(f"{fired} kills, but only {reconnects} new connections came up")
     return reasons
+
+
+def hollow_recoveries(recoveries: list[list[float]], ready: list[float]) -> int:
+    """Cycles between whose kill and confirm no connection came up: no recovery at all."""
+    count = 0
+    for struck, confirmed in recoveries:
+        came_up = bisect_right(ready, struck)
+        count += came_up == len(ready) or ready[came_up] > confirmed
+    return count
 
 
 def _silent(evidence: Evidence, planned: Counter[str]) -> list[str]:

@@ -80,7 +80,7 @@ def make_result(
     """Put the findings together."""
     report = evidence.report or {}
     client = report.get("client") or {}
-    recoveries = report.get("recoveries_ms") or []
+    recoveries = [(end - start) * 1000 for start, end in report.get("recoveries") or ()]
     books = evidence.books
     load = {key: getattr(plan.load, key) for key in plan.scenario.shape}
     document = {

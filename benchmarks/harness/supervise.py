@@ -88,7 +88,9 @@ def run_trial(request: Request, show: Callable[[str], None] | None = None) -> Tr
     planned["unroutable"] = sum(step.unroutable for worker in plan.steps for step in worker)
     reconnects = None
     if ledger is not None:
-        reconnects = max(0, sum(g["ready"] is not None for g in ledger["generations"]) - 1)
+        ready = [g["ready"] for g in ledger["generations"] if g["ready"] is not None]
+        evidence.ready = sorted(ready)
+        reconnects = max(0, len(ready) - 1)
     reasons = run.problems + doubts(evidence, planned, reconnects)
     return make_result(request, plan, evidence, judge(evidence), reasons, reconnects)
 

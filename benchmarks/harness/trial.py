@@ -64,7 +64,7 @@ class Trial:
         self.phase = "start"
         self.at_rest: dict[str, Any] | None = None
         self.closed: dict[str, Any] = {"returned": False, "seconds": None}
-        self.recoveries: list[float] = []
+        self.recoveries: list[tuple[float, float]] = []
         self.open_failed = False
         self._workers: list[Worker] = []
         # Guards the writing of the report: it is written once, by whoever comes first.
@@ -266,7 +266,7 @@ class Trial:
             "leases": self.leases.snapshot(),
             "at_rest": self.at_rest,
             "closed": self.closed,
-            "recoveries_ms": self.recoveries,
+            "recoveries": self.recoveries,
             "nemesis": None if self.nemesis is None else self.nemesis.snapshot(),
             "history": self.history.snapshot(),
         }

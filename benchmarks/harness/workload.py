@@ -90,8 +90,8 @@ class Worker:
         self._log = context.history.log(slot.name)
         self._sequence = 0
         self._receipts: list[tuple[str, Receipt]] = []
-        #: Milliseconds from each kill to the confirm that ended its cycle.
-        self.recoveries: list[float] = []
+        #: When each kill fired, and when the confirm that ended its cycle was there.
+        self.recoveries: list[tuple[float, float]] = []
         self._operations = {
             "drain": self._drain,
             "connected": self._connected,
@@ -124,7 +124,7 @@ class Worker:
                 struck = context.nemesis.strike()
             succeeded = self._attempt(step)
             if succeeded and struck is not None:
-                self.recoveries.append((time.monotonic() - struck) * 1000)
+                self.recoveries.append((struck, time.monotonic()))
             context.progress.advance(succeeded)
             failures = 0 if succeeded else failures + 1
             if failures == FAILURES_IN_A_ROW:

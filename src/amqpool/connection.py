@@ -172,6 +172,8 @@ class SharedConnection(OneReader):
         try:
             transport.connect()
         except OSError as error:
+            if self._aborted:
+                raise self._aborted_error() from error
             reason = error.strerror or str(error) or type(error).__name__
             raise ConnectionLost(f"cannot connect to {self.host}: {reason}") from error
         except BaseException:

@@ -7,7 +7,6 @@ proof that no benchmark raises because of the client under test.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +68,12 @@ NOT_IMPORTABLE = Mutant("cannot be imported", "\nimport no_such_module\n", "cras
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scratch]:
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     # A space in the path, as in some people's home folders.
     made = Scratch(tmp_path_factory.mktemp("asv of amqpool") / "scratch repository")
     done = made.asv("machine", "--yes", timeout=60)
     assert done.returncode == 0, done.stdout
-    yield made
+    return made
 
 
 def continuous(scratch: Scratch, mutant: Mutant, *selection: str) -> tuple[int, list[str], str]:

@@ -58,7 +58,7 @@ def report(**more: Any) -> dict[str, Any]:
         "leases": {"leases": 4, "doubles": [], "held": []},
         "at_rest": None,
         "closed": {"returned": True, "seconds": 0.25},
-        "recoveries_ms": [],
+        "recoveries": [],
         "nemesis": None,
         "history": {},
         **more,

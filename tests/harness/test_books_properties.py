@@ -1,4 +1,4 @@
-"""The books over many made-up runs: nothing is lost that is there, and nothing missing is missed."""
+"""The books over many made-up runs: what is there is not lost, and what is missing is found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.harness.story import Story
@@ -48,23 +48,22 @@ def tell(run: list[list[list[Message]]], order: random.Random, end: str = "close
 def channel_script(
     story: Story, name: str, channel: int, messages: list[Message]
 ) -> list[Callable[[], object]]:
-    worker, consumer = (
-        {"thread": f"worker-{name}"},
-        {"consumer": name, "thread": f"consumer-{name}"},
-    )
-    script: list[Callable[[], object]] = [lambda: story.consume(channel, **consumer)]
+    worker, thread = f"worker-{name}", f"consumer-{name}"
+    script: list[Callable[[], object]] = [
+        lambda: story.consume(channel, consumer=name, thread=thread)
+    ]
     tag = 0
     for number, message in enumerate(messages):
         identity = f"{name}/{number}"
         told = "ack" if message.ack else "nack"
 
         def publish(identity: str = identity, message: Message = message) -> None:
-            story.publish(identity, channel, routable=message.routable, **worker)
+            story.publish(identity, channel, routable=message.routable, thread=worker)
             if not message.routable:
-                story.bounce(identity, channel, **worker)
+                story.bounce(identity, channel, thread=worker)
 
         def confirm(identity: str = identity, message: Message = message, told: str = told) -> None:
-            story.confirm(identity, channel, told=told, ack=message.ack, **worker)
+            story.confirm(identity, channel, told=told, ack=message.ack, thread=worker)
 
         script += [publish, confirm]
         if message.routable and message.ack:
@@ -72,10 +71,10 @@ def channel_script(
                 tag += 1
 
                 def deliver(identity: str = identity, tag: int = tag) -> None:
-                    story.deliver(tag, identity, channel, **consumer)
+                    story.deliver(tag, identity, channel, consumer=name, thread=thread)
 
                 def ack(identity: str = identity, tag: int = tag) -> None:
-                    story.ack(tag, identity, channel, **consumer)
+                    story.ack(tag, identity, channel, consumer=name, thread=thread)
 
                 script += [deliver, ack] if message.acked else [deliver]
             if not (message.delivered and message.acked):
@@ -117,8 +116,7 @@ def test_one_inbound_event_missing_in_a_is_exactly_one_loss(
 ) -> None:
     story = tell(run, order)
     inbound = entries(story, "confirm", "return", "deliver")
-    if not inbound:
-        return
+    assume(inbound)
     log, entry = data.draw(st.sampled_from(inbound))
     log.remove(entry)
     verdict = story.verdict()
@@ -132,8 +130,7 @@ def test_the_same_on_killed_connections_is_in_doubt_unless_it_was_acked(
 ) -> None:
     story = tell(run, order, "fault:rst")
     inbound = entries(story, "confirm", "return", "deliver")
-    if not inbound:
-        return
+    assume(inbound)
     log, entry = data.draw(st.sampled_from(inbound))
     log.remove(entry)
     acked = entry[0] == "deliver" and any(
@@ -161,8 +158,7 @@ def test_one_publish_missing_in_p_is_one_loss_or_one_doubt(
         for event in generation["events"]
         if event[1] == "publish"
     ]
-    if not published:
-        return
+    assume(published)
     events, event = data.draw(st.sampled_from(published))
     events.remove(event)
     verdict = story.verdict()
@@ -183,11 +179,10 @@ def test_one_ack_missing_in_p_is_exactly_one_loss(
         for event in generation["events"]
         if event[1] == "ack"
     ]
-    if not acks:
-        return
+    assume(acks)
     events, event = data.draw(st.sampled_from(acks))
     events.remove(event)
+    story.remaining.append(event[4]["id"])  # the broker never heard of it
     verdict = story.verdict()
     assert [(w["event"], w["identity"]) for w in verdict.lost] == [("ack", event[4]["id"])]
-    # Unsettled and not in the queue: the control blames the broker as well, and voids the run.
-    assert verdict.broker_lost == [event[4]["id"]]
+    assert (verdict.in_doubt, verdict.broker_lost) == (0, [])

@@ -60,7 +60,10 @@ def result_of(evidence: Evidence, reasons: list[str], reconnects: int | None = 2
 
 def test_the_document_of_a_sane_trial() -> None:
     fired = [{"asked": 1.0, "t": 1.0}] * 2
-    sane = report(recoveries_ms=[1.0, 3.0], nemesis={"planned": 2, "fired": fired, "missed": []})
+    sane = report(
+        recoveries=[[1.0, 1.001], [2.0, 2.003]],
+        nemesis={"planned": 2, "fired": fired, "missed": []},
+    )
     assert result_of(evidence(sane, books=books(in_doubt=3, discarded=1, duplicates=2)), []) == {
         "scenario": "chaos_with_connection_kills",
         "load": "4x6x2",
@@ -70,6 +73,7 @@ def test_the_document_of_a_sane_trial() -> None:
         "client": "made-up",
         "client_version": "1.0",
         "recoverable": ["Lost"],
+        "cannot": [],
         "broker": "embedded",
         "verdict": "valid",
         "unknown_because": [],
@@ -81,6 +85,7 @@ def test_the_document_of_a_sane_trial() -> None:
         "compared": {"confirm": 3, "deliver": 2, "return": 1, "publish": 4},
         "not_judged": {},
         "witnesses": [],
+        "stacks": [],
         "metrics": {
             "duration_s": 2.0,
             "operations": 6,

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ import pamqp.header
 #: Seconds for anything that is expected to happen on loopback.
 DEADLINE = 10.0
 
-Answer = Callable[["Session", int, Any], None]
+Answer = Callable[["Session", int, Any], object]
 
 
 class Gone(Exception):
@@ -198,8 +198,8 @@ class Peer:
 
     def __init__(
         self,
-        script: Callable[[Session], None] | None = None,
-        answers: dict[type, Answer] | None = None,
+        script: Callable[[Session], object] | None = None,
+        answers: Mapping[Any, Answer] | None = None,
         **tune: Any,
     ) -> None:
         self.script = script or self._obedient

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from amqpool import recovery
 from amqpool.errors import ConnectionLost, LoginRefused, RecoveryFailed
 from amqpool.recovery import FIRST_PAUSE, LONGEST_PAUSE, Round
 
@@ -101,7 +100,7 @@ def test_the_deadline_ends_the_round_and_each_waiter_gets_its_own_error(
 ) -> None:
     script = Script(monkeypatch, lost(1), lost(2))
     clock = iter([0.0, 0.0, 0.1, 0.4, 0.5, 1.5, 1.5])
-    monkeypatch.setattr(recovery.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     one = script.run(deadline=1.0)
     assert one.connection is None
     errors = [one.error(), one.error()]
