@@ -41,4 +41,4 @@ bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails
 	@$(PY) -m tools.bench
 
 test-asv: $(STAMP) ## broken commits against asv continuous, in a scratch clone; minutes
-	$(PY) -m pytest tests/asv -m asv
+	$(PY) -m pytest tests/asv -m asv -o faulthandler_timeout=0 $(ARGS)

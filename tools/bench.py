@@ -6,7 +6,6 @@ benchmark; 2 asv could not run here; 130 interrupted. Repeated, it measures agai
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -27,9 +26,6 @@ PATIENCE = 20.0
 
 def main() -> int:
     """Run it all; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--bench", action="append", default=[], metavar="REGEX")
-    options = parser.parse_args()
     # Whoever ends this process ends asv first, in order.
     signal.signal(signal.SIGTERM, _interrupt)
     os.chdir(ROOT)
@@ -40,19 +36,18 @@ def main() -> int:
         print("note: src/ has changes that are not committed: measured is HEAD without them")
     give_home(ROOT / ".asv" / "home")
     try:
-        return _measure(commit, options.bench)
+        return _measure(commit)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
-def _measure(commit: str, selection: list[str]) -> int:
+def _measure(commit: str) -> int:
     started = time.monotonic()
     if _asv("machine", "--yes", quiet=True) != 0:
         return USAGE
-    chosen = [word for regex in selection for word in ("--bench", regex)]
     # With --show-stderr the witnesses of violations are shown where they were found.
-    status = _asv("run", "--show-stderr", *chosen, f"{commit}^!")
+    status = _asv("run", "--show-stderr", f"{commit}^!")
     if status not in RAN:
         print(f"error: asv run ended with status {status}: see above", file=sys.stderr)
         return USAGE

@@ -17,6 +17,8 @@ from typing import Any
 
 #: The unit of what must be 0.
 VIOLATIONS = "violations"
+#: Columns that the tables need.
+WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,11 @@ def show(cells: list[Cell]) -> None:
     """Print the tables: violations by scenario, load and invariant, and everything else."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    # In a pipe, where rich assumes eighty columns, no cell is to be cut off.
+    console.width = max(console.width, WIDTH)
     console.print(_violations([cell for cell in cells if cell.unit == VIOLATIONS]))
+    console.print()
     console.print(_measures([cell for cell in cells if cell.unit != VIOLATIONS]))
 
 
@@ -117,7 +122,7 @@ def _violations(cells: list[Cell]) -> Any:
     table.add_column("scenario")
     table.add_column("load")
     for invariant in invariants:
-        # An underscore is no place to break a line: the table shall fit eighty columns.
+        # On two lines, or the names alone would fill a terminal.
         table.add_column(invariant.replace("_", "\n"), justify="right", no_wrap=True)
     for (scenario, load), row in rows.items():
         table.add_row(scenario, load, *(_count(row.get(name)) for name in invariants))
@@ -135,7 +140,6 @@ def _count(cell: Cell | None) -> str:
 
 
 def _measures(cells: list[Cell]) -> Any:
-    from asv.util import human_value
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title="measures", title_justify="left")
@@ -145,8 +149,16 @@ def _measures(cells: list[Cell]) -> Any:
     for cell in cells:
         shown = f"[yellow]{cell.problem}[/]"
         if cell.problem is None:
-            unit = "" if cell.unit == "seconds" else f" {cell.unit}"
-            shown = human_value(cell.value, cell.unit, err=cell.error) + unit
+            shown = _value(cell)
         parameters = ", ".join(f"{name} {value}" for name, value in cell.parameters)
         table.add_row(cell.benchmark, parameters, shown)
     return table
+
+
+def _value(cell: Cell) -> str:
+    from asv.util import human_value
+
+    if cell.unit == "seconds":
+        return str(human_value(cell.value, cell.unit, err=cell.error))
+    spread = "" if cell.error is None else f"±{cell.error:.2g}"
+    return f"{cell.value:.4g}{spread} {cell.unit}"

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.gate_verb import add_gate, run_gate
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.result import INVALID, VALID
 from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "list", help="name scenarios, clients, faults and invariants", allow_abbrev=False
     )
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
+    add_gate(verbs)
     return parser
 
 
@@ -86,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # A terminated command ends like an interrupted one: its processes stop, its report is partial.
     signal.signal(signal.SIGTERM, _interrupt)
-    verb: Callable[[argparse.Namespace], int] = {"run": _run, "list": _list}[options.verb]
+    doing = {"run": _run, "list": _list, "gate": _gate}
+    verb: Callable[[argparse.Namespace], int] = doing[options.verb]
     try:
         return verb(options)
     except (ScenarioError, ClientError, EnvironmentProblem) as error:
@@ -164,6 +167,11 @@ def _list(options: argparse.Namespace) -> int:
         print(f"invariants: {', '.join(document['invariants'])}")
     _write_json(options.json, document)
     return HOLDS
+
+
+def _gate(options: argparse.Namespace) -> int:
+    _check_writable(options.json)
+    return run_gate(options, lambda document: _write_json(options.json, document))
 
 
 def _check_writable(path: str | None) -> None:

@@ -76,12 +76,13 @@ class Service:
         return self.process.poll() is None
 
     def last_words(self) -> str:
-        """The end of its standard error."""
+        """The last line of its standard error: what argparse or a traceback ends with."""
         try:
             self.process.wait(1.0)
         except subprocess.TimeoutExpired:
             pass
-        return self._log.read_text(errors="replace")[-1000:].strip() or "it said nothing"
+        lines = self._log.read_text(errors="replace")[-1000:].strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def stop(self) -> None:
         """Close the lifeline, wait, kill what does not end. Never raises for a dead process."""

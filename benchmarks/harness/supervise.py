@@ -212,6 +212,9 @@ class _Run:
         while self.child.poll() is None:
             if time.monotonic() > deadline:
                 return False
+            if not all(service.alive for service in self.services):
+                stop_process(self.child)  # nothing more can be learned; observe() says why
+                return True
             if show is not None and self.progress.exists():
                 show(self.progress.read_text())
             time.sleep(POLL)

@@ -21,6 +21,7 @@ from .confirms import MAX_OUTSTANDING, Confirmation, return_key
 from .core import ChannelCore
 from .errors import PublishTimeout
 from .frames import (
+    ack_args,
     body_bytes,
     encode_properties,
     method_frame,
@@ -117,7 +118,7 @@ class SharedChannel(ChannelCore):
         deadline = 0.0
         while True:
             confirmation = None
-            with inbox.cond:
+            with inbox.lock:
                 self._check()
                 held = not self.active or len(book) >= MAX_OUTSTANDING
                 flush = None if held else outbox.admit(data)
@@ -177,7 +178,7 @@ class SharedChannel(ChannelCore):
     def confirm_select(self, nowait: bool = False) -> None:
         """Put the channel into confirm mode; does nothing when it is."""
         call = None if nowait else Call((spec.Confirm.SelectOk,))
-        with self.inbox.cond:
+        with self.inbox.lock:
             self._check()
             if self._confirming:
                 return
@@ -281,10 +282,10 @@ class SharedChannel(ChannelCore):
             self._unacked[message.delivery_tag] = None
         return message
 
-    def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> Any:
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
         """Acknowledge one delivery, or all up to it."""
         self._settle(delivery_tag, multiple)
-        return super().basic_ack(delivery_tag, multiple, argsig)
+        self._send(method_frame(self.channel_id, spec.Basic.Ack, ack_args(delivery_tag, multiple)))
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """Refuse one delivery, or all up to it (RabbitMQ's basic.nack; py-amqp has none)."""
@@ -351,7 +352,7 @@ class SharedChannel(ChannelCore):
         SETTLING: confirms are outstanding; `on_settled` is called, by the I/O thread and without
         any lock, when the last one is in (or the channel ended). DIRTY: Channel.Close was sent.
         """
-        with self.inbox.cond:
+        with self.inbox.lock:
             if self.inbox.ended is not None:
                 return DEAD
             why = self._dirt()
@@ -369,7 +370,7 @@ class SharedChannel(ChannelCore):
 
     def unpark(self) -> bool:
         """Give the channel into a lease's hands; False when it has ended meanwhile."""
-        with self.inbox.cond:
+        with self.inbox.lock:
             self.inbox.parked = False
             return self.inbox.ended is None
 

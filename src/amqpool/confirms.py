@@ -70,7 +70,7 @@ class Confirmation:
         if self.outcome is None:
             self._wait(self._default_timeout if timeout is None else timeout)
         if self.outcome == "unknown":
-            with self._inbox.cond:
+            with self._inbox.lock:
                 ended = self._inbox.ended
             assert ended is not None
             raise ended()
@@ -79,7 +79,7 @@ class Confirmation:
     def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         inbox = self._inbox
-        with inbox.cond:
+        with inbox.lock:
             while self.outcome is None:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:

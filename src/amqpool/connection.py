@@ -233,6 +233,11 @@ class SharedConnection(OneReader):
         )
 
     @property
+    def usable(self) -> bool:
+        """The same, by the name that a channel has for it."""
+        return self.connected
+
+    @property
     def blocked(self) -> str | None:
         """The broker's reason for blocking publishers, or None."""
         return self.outbox.blocked
@@ -389,7 +394,7 @@ class SharedConnection(OneReader):
                     sig,
                     reply_code=503,
                 )
-            with self.inbox.cond:
+            with self.inbox.lock:
                 if not self.inbox.put(event):
                     # Nobody drains connection events here; the state itself is kept above.
                     self.inbox.clear()
@@ -423,7 +428,7 @@ class SharedConnection(OneReader):
 
     def _end(self, error: Callable[[], Exception]) -> None:
         """The one way into death: the first reason stays, and everybody wakes at once."""
-        with self.inbox.cond:
+        with self.inbox.lock:
             first = not self._dying
             self._dying = True
             self.inbox.end(error)
@@ -447,7 +452,7 @@ class SharedConnection(OneReader):
         """
         deadline = time.monotonic() + timeout
         polite = deadline - min(1.0, timeout * JOIN_SHARE)
-        with self.inbox.cond:
+        with self.inbox.lock:
             was_open = self._handshake_complete and self.inbox.ended is None
             first = not self._close_sent
             self._close_sent = True
@@ -458,7 +463,7 @@ class SharedConnection(OneReader):
                 self.send_method(_Conn.Close, "BsBB", (200, "", 0, 0))
             except ConnectionLost:
                 clean = False
-        with self.inbox.cond:
+        with self.inbox.lock:
             while was_open and self.inbox.ended is None:
                 remaining = polite - time.monotonic()
                 if remaining <= 0:

@@ -11,7 +11,7 @@ take the reply of the call around it. A call whose reply does not come poisons i
 the late reply could be taken for another's. An ended channel stays ended: it is not reopened under
 the caller's feet, and each use of it raises a new error.
 
-Locks: the channel lock (`inbox.cond`) guards state, calls and confirms; see inbox.py.
+Locks: the channel lock (`inbox.lock`) guards state, calls and confirms; see inbox.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from amqp.exceptions import error_for_code
 from amqp.serialization import dumps
 
 from .confirms import ConfirmBook, ReturnedMessage, return_key
-from .decode import decode_args, decode_message
+from .decode import decode_args, decode_deliver, decode_message
 from .errors import (
     ConnectionLost,
     DrainTimeout,
@@ -103,7 +103,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
 
     def _send(self, frame: bytes, call: Call | None = None) -> None:
         """Append a control frame; the call, if any, is booked in the order of the wire."""
-        with self.inbox.cond:
+        with self.inbox.lock:
             self._check()
             flush = self._outbox.push(frame)
             if call is not None:
@@ -133,7 +133,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         channel is dead.
         """
         call = Call(_methods(method))
-        with self.inbox.cond:
+        with self.inbox.lock:
             self._check()
             self._calls.append(call)
         result = self._reply(call, timeout, returns_tuple)
@@ -197,7 +197,10 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         sig = event.sig
         method = self._METHODS[sig]
         try:
-            args = decode_args(method.args, event) if method.args else []
+            if sig == spec.Basic.Deliver:
+                args = decode_deliver(event)
+            else:
+                args = decode_args(method.args, event) if method.args else []
             if method.content:
                 message = decode_message(event)
                 if self.auto_decode:
@@ -220,7 +223,10 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
 
     def _answered(self, sig: Sig) -> Call | None:
         """The call that this method answers: the oldest, if it waits for it."""
-        with self.inbox.cond:
+        # A call is booked before its reply can come, so an empty deque needs no lock.
+        if not self._calls:
+            return None
+        with self.inbox.lock:
             if self._calls and sig in self._calls[0].methods:
                 return self._calls.popleft()
         return None
@@ -235,7 +241,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         allowed = self.connection.rpc_timeout if timeout is None else timeout
         deadline = time.monotonic() + allowed
         self.discard("it was closed by its owner")
-        with self.inbox.cond:
+        with self.inbox.lock:
             while not self._closed:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
@@ -261,7 +267,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         )
 
     def _abandon(self, error: Callable[[], Exception]) -> None:
-        with self.inbox.cond:
+        with self.inbox.lock:
             flush = self._begin_close(error)
         if flush:
             self.connection.flush_quietly()
@@ -291,7 +297,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         """Sort events of one read into inbox, confirms and state. Raises FrameError."""
         flush = gone = False
         settled: Callable[[Any], None] | None = None
-        with self.inbox.cond:
+        with self.inbox.lock:
             for event in events:
                 sig = event.sig
                 if sig in (spec.Basic.Ack, spec.Basic.Nack):
@@ -327,7 +333,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
 
     def connection_lost(self) -> None:
         """The connection is gone: everybody who waits here wakes with an error of their own."""
-        with self.inbox.cond:
+        with self.inbox.lock:
             self.inbox.end(self.connection.lost)
             self._closed = True
             self._book.end()

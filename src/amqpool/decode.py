@@ -29,6 +29,8 @@ DECODE_ERRORS: Final = (
     amqp.exceptions.FrameSyntaxError,
 )
 
+_TAG_BITS_SIZE = struct.Struct(">QBB").unpack_from
+
 #: The arguments follow the class and method number.
 _ARGS_AT: Final = 4
 
@@ -42,6 +44,27 @@ def decode_args(kinds: str, event: Event) -> list[Any]:
     if end > len(event.args):
         raise _undecodable(event, "arguments longer than their frame")
     return values  # type: ignore[no-any-return]
+
+
+def decode_deliver(event: Event) -> list[Any]:
+    """The arguments of basic.deliver, the one method that comes by the thousand: by hand it takes
+    a third of the time. Raises FrameError.
+    """
+    args = event.args
+    try:
+        at = 5 + args[4]
+        consumer_tag = args[5:at].decode("utf-8", "surrogatepass")
+        delivery_tag, bits, size = _TAG_BITS_SIZE(args, at)
+        at += 10
+        exchange = args[at : at + size].decode("utf-8", "surrogatepass")
+        at += size
+        end = at + 1 + args[at]
+        routing_key = args[at + 1 : end].decode("utf-8", "surrogatepass")
+    except DECODE_ERRORS as error:
+        raise _undecodable(event, error) from error
+    if end > len(args):
+        raise _undecodable(event, "arguments longer than their frame")
+    return [consumer_tag, delivery_tag, bits & 1 == 1, exchange, routing_key]
 
 
 def decode_message(event: Event) -> Any:

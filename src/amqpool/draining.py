@@ -22,6 +22,9 @@ class Drainable(Protocol):
 
     inbox: Inbox
 
+    @property
+    def usable(self) -> bool: ...
+
     def drain_one(self, deadline: float) -> bool: ...
 
 
@@ -35,7 +38,7 @@ def drain_any(sources: Sequence[Drainable], deadline: float) -> bool:
         return sources[0].drain_one(deadline)
     waker = threading.Event()
     for source in sources:
-        with source.inbox.cond:
+        with source.inbox.lock:
             source.inbox.wakers.append(waker)
     try:
         while True:
@@ -54,5 +57,5 @@ def drain_any(sources: Sequence[Drainable], deadline: float) -> bool:
             waker.wait(remaining)
     finally:
         for source in sources:
-            with source.inbox.cond:
+            with source.inbox.lock:
                 source.inbox.wakers.remove(waker)

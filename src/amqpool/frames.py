@@ -39,6 +39,7 @@ _NEXT = Struct(">BBHI").pack
 _END = b"\xce"
 _FLAGS = Struct(">H").pack
 _OCTET = Struct(">B").pack
+_TAG_BITS = Struct(">QB").pack
 _LONGLONG = Struct(">Q").pack
 
 #: Basic properties in wire order: name, flag bit, kind (s: short string, o: octet, F, L).
@@ -71,6 +72,11 @@ def short_string(value: str | bytes) -> bytes:
     if len(raw) > 255:
         raise ValueError(f"a short string holds at most 255 bytes, not {len(raw)}")
     return _OCTET(len(raw)) + raw
+
+
+def ack_args(delivery_tag: int, multiple: bool) -> bytes:
+    """The arguments of basic.ack."""
+    return _TAG_BITS(delivery_tag, bool(multiple))
 
 
 # Applications publish to few addresses, again and again. The bound keeps per-request reply

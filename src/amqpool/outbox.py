@@ -46,6 +46,7 @@ class Outbox:
         self._wake_io = wake_io
         self._lost = lost
         self._limit = limit
+        self._half = limit // 2
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._progress = threading.Condition(self._lock)
@@ -200,7 +201,8 @@ class Outbox:
     def _full(self, size: int) -> bool:
         if self.blocked is not None:
             return True
-        return self.pending + size > self._limit and self.pending > self._limit // 2
+        pending = self._appended - self._taken
+        return pending + size > self._limit and pending > self._half
 
     def _why_full(self, waited: float) -> str:
         if self.blocked is not None:
@@ -239,7 +241,7 @@ class Outbox:
         self.last_sent = time.monotonic()
         self._rest = memoryview(data)[sent:] if sent < len(data) else None
         # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
-        if self._waiting_room and self.pending <= self._limit // 2:
+        if self._waiting_room and self.pending <= self._half:
             self._room.notify_all()
         if self._waiting_sent:
             self._progress.notify_all()

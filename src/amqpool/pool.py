@@ -25,7 +25,7 @@ from . import channel as standing
 from . import roster
 from .channel import SharedChannel
 from .connection import CHANNEL_MAX, FRAME_MAX, SharedConnection
-from .draining import drain_any
+from .draining import Drainable, drain_any
 from .errors import AcquireTimeout, ConnectionLost, DrainTimeout, OperationTimeout, PoolClosed
 from .lease import Lease
 from .recovery import Round
@@ -416,22 +416,24 @@ class ChannelPool:
     def drain_events(self, timeout: float | None = None) -> None:
         """Dispatch one event of the calling thread's own leases, or of the connection.
 
-        Recovers the connection first if it is down. `timeout` in seconds (None: the rpc_timeout).
-        Raises DrainTimeout when nothing came, ConnectionLost when the connection is lost
-        meanwhile, a channel's own error, RecoveryFailed, LoginRefused, PoolClosed.
+        Recovers the connection first if it is down; but a lease that the thread still holds of a
+        lost connection raises ConnectionLost until it is released, or its owner would wait for
+        deliveries that cannot come. `timeout` in seconds (None: the rpc_timeout). Raises
+        DrainTimeout when nothing came, ConnectionLost, a channel's own error, RecoveryFailed,
+        LoginRefused, PoolClosed.
         """
         allowed: float = self._options["rpc_timeout"] if timeout is None else timeout
         deadline = time.monotonic() + allowed
-        connection = self._connection(deadline)
         me = threading.get_ident()
         with self._lock:
-            channels = [
-                lease.held
-                for lease in self._roster.leases.values()
-                if lease.thread == me and lease.held.connection is connection
-            ]
+            leases = self._roster.leases.values()
+            sources: list[Drainable] = [each.held for each in leases if each.thread == me]
         try:
-            if connection is not None and drain_any([*channels, connection], deadline):
+            if all(source.usable for source in sources):
+                connection = self._connection(deadline)
+                if connection is not None:
+                    sources.append(connection)
+            if sources and drain_any(sources, deadline):
                 return
         except ConnectionLost:
             if self._roster.closed:
@@ -451,16 +453,20 @@ class ChannelPool:
         deadline = time.monotonic() + timeout
         with self._lock:
             todo = self._roster.close()
-            recovery, thread = self._round, self._round_thread
-            connection = self._roster.slots.connection
+            recovery, connection = self._round, self._roster.slots.connection
         self._do(todo)
+        clean = True
         if recovery is not None:
             recovery.cancel()
-        clean = True
         if connection is not None:
             alive = connection.connected
             clean = connection.close(max(0.0, deadline - time.monotonic())) or not alive
-        if thread is not None and thread is not threading.current_thread():
+        if recovery is not None:
+            # Also one that another thread is just about to start: it ends as soon as it begins.
+            clean = recovery.wait(deadline) and clean
+        with self._lock:
+            thread = self._round_thread
+        if thread is not None and thread.ident is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
             clean = clean and not thread.is_alive()
         return clean

@@ -132,6 +132,16 @@ def test_recover_gives_back_what_is_unacknowledged(peer, publishing):
     assert get(peer) == ("Basic.GetOk", 2, True, "", "q", 1, b"m0")
 
 
+def test_what_one_gives_back_another_gets_at_once(peer, connect, publishing):
+    peer(1, Q.Declare(queue="q"))
+    fill(peer, publishing, 1)
+    get(peer)
+    other = connect()
+    assert other(1, B.Consume(queue="q", consumer_tag="t")) == [(1, "Basic.ConsumeOk", "t")]
+    peer(1, B.Reject(delivery_tag=1, requeue=True))
+    assert other.read() == [(1, "Basic.Deliver", "t", 1, True, "", "q", b"m0")]
+
+
 def test_closing_a_channel_gives_back_and_cancels(peer, publishing):
     peer(1, Q.Declare(queue="q"))
     fill(peer, publishing, 2)

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.broker.core import Settings
 from benchmarks.broker.server import Server
+from benchmarks.broker.session import CLOSE_TIMEOUT
 from benchmarks.wire.client import WireClient, WireError
 from benchmarks.wire.frames import BODY, METHOD, PROTOCOL_HEADER, frame
 
@@ -195,8 +196,11 @@ def test_the_stream_ends_after_close_ok(start):
     with socket.create_connection(("127.0.0.1", process.port), DEADLINE) as client:
         client.sendall(PROTOCOL_HEADER)
         client.recv(1 << 16)
+        begun = time.monotonic()
         client.sendall(frame(METHOD, 0, b"\0\x0a\0\x32\0\xc8\0\0\0\0\0"))
         assert read_to_end(client) == frame(METHOD, 0, b"\0\x0a\0\x33")
+        # At once, not when the broker's patience with a peer that stays is at its end.
+        assert time.monotonic() - begun < CLOSE_TIMEOUT / 2
 
 
 RANDOM = random.Random(5)

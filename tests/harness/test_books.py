@@ -198,6 +198,15 @@ def test_a_return_credited_to_another_publish_is_lost() -> None:
     assert story.end().verdict().lost == [inbound(story, "return", "x")]
 
 
+def test_two_returns_on_the_wire_are_not_one_return_told() -> None:
+    story = told()
+    story.bounce("r1", told=False)
+    verdict = story.end().verdict()
+    assert [(w["event"], w["identity"], w["t"]) for w in verdict.lost] == [
+        ("return", "r1", story.t - 1)
+    ]
+
+
 def test_a_delivery_told_with_another_tag_is_lost() -> None:
     story = told()
     story.publish("x")

@@ -165,7 +165,7 @@ def test_an_open_that_the_broker_refuses_does_not_count(broker: int) -> None:
     # A second Channel.Open on an open channel is answered with 504, by any broker.
     channel = connection.channel()
     connection.channels.pop(channel.channel_id)
-    connection._avail_channel_ids.append(channel.channel_id)
+    connection._used_channel_ids.remove(channel.channel_id)
     with pytest.raises(amqp.AMQPError) as caught:
         connection.channel()
     connection.collect()
@@ -182,8 +182,10 @@ def test_a_connect_to_a_port_that_closes_does_not_count() -> None:
 
         thread = threading.Thread(target=hang_up, name="hang-up", daemon=True)
         thread.start()
+        connection = amqp.Connection(f"127.0.0.1:{listener.getsockname()[1]}", connect_timeout=5)
         with pytest.raises((OSError, amqp.AMQPError)) as caught:
-            connect(listener.getsockname()[1])
+            connection.connect()
+        connection.collect()
         thread.join(DEADLINE)
         assert not thread.is_alive()
     assert not has_keyerror_none(caught.value)
@@ -202,7 +204,7 @@ HEAD = "Traceback (most recent call last):\n"
     [
         (HEAD + OWN + "KeyError: None", True),
         (HEAD + OWN + OWN + "KeyError: None\n", True),
-        (HEAD + LOOKUP + "KeyError: None\n\nDuring handling ...\n" + HEAD + OWN + "OSError: x", False),
+        (HEAD + LOOKUP + "KeyError: None\n\nDuring ...\n" + HEAD + OWN + "OSError: x", False),
         (HEAD + OWN + LOOKUP + "KeyError: None\n", False),
         (HEAD + LOOKUP + OWN + "KeyError: None\n", True),
         (HEAD + LOOKUP + "KeyError: None\n\n" + HEAD + OWN + "KeyError: None", True),

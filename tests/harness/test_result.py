@@ -94,7 +94,7 @@ def test_the_document_of_a_sane_trial() -> None:
             "kills": 2,
             "kills_planned": 2,
             "reconnects": 2,
-            "recovery_p50_ms": 2.0,
+            "recovery_p50_ms": pytest.approx(2.0),
             "recovery_p99_ms": pytest.approx(2.98),
             "close_s": 0.25,
             "leases": 4,

@@ -141,18 +141,32 @@ def test_a_repr_that_raises_is_told() -> None:
     assert stack["innermost"] == "<RaisingRepr: repr raised RuntimeError('half built')>"
 
 
-def test_one_thread_that_still_advances_keeps_the_trial_alive() -> None:
+def test_a_thread_that_still_advances_gets_one_more_window() -> None:
     dog = Watchdog(window=5.0, deadline=1000.0)
     hung, slow = dog.watch(Slot("hung", "worker")), dog.watch(Slot("slow", "worker"))
     hung.advanced = 0.0
-    for now in range(6, 100, 4):
+    for now in (5.0, 5.5, 8.0, 10.5):
         slow.advanced = now - 4.0
-        dog.look(float(now))
+        dog.look(now)
         assert (dog.ended.is_set(), dog.stalls) == (False, [])
-    slow.done = True
-    dog.look(100.0)
-    assert dog.ended.is_set()
+    dog.look(10.75)
+    assert (dog.ended.is_set(), dog.overran) == (True, False)
     assert [stall["thread"] for stall in dog.stalls] == ["hung"]
+
+
+def test_a_thread_that_comes_back_was_slow() -> None:
+    dog = Watchdog(window=5.0, deadline=1000.0)
+    first, second = dog.watch(Slot("first", "worker")), dog.watch(Slot("second", "worker"))
+    first.advanced, second.advanced = 0.0, 5.0
+    dog.look(6.0)
+    first.advanced = 6.0
+    second.advanced = 7.0
+    dog.look(7.0)
+    dog.look(11.9)
+    assert (dog.ended.is_set(), dog.stalls) == (False, [])
+    second.done = True
+    dog.look(12.0)
+    assert [stall["thread"] for stall in dog.stalls] == ["first"]
 
 
 def test_at_the_deadline_the_slow_are_not_called_deadlocked() -> None:

@@ -250,7 +250,7 @@ def test_a_nack_is_an_error_of_a_confirmed_publish() -> None:
     with (
         Peer(answers=answers) as peer,
         channels(1, peer) as (channel,),
-        pytest.raises(amqp.MessageNacked, match="message 1"),
+        pytest.raises(amqp.exceptions.MessageNacked, match="message 1"),
     ):
         channel.basic_publish_confirm(message(), routing_key="q")
 

@@ -90,7 +90,7 @@ def test_waiting_says_what_became_of_it() -> None:
     assert nacked.wait(0) is False
     with pytest.raises(OperationTimeout, match=r"message 3 within 0\.01 s"):
         late.wait()
-    with inbox.cond:
+    with inbox.lock:
         book.end()
         inbox.end(lambda: ConnectionLost("gone"))
     raised = []

@@ -16,7 +16,7 @@ from amqp.serialization import dumps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amqpool import frames
+from amqpool import decode, frames
 from amqpool.errors import FrameError
 from amqpool.parser import TOO_LARGE, Batch, Event, FrameParser
 
@@ -167,6 +167,19 @@ def test_any_chunking_of_a_stream_gives_the_same_events(parts: list[bytes], data
         del buffer[: parser.parse(buffer, len(buffer), got)]
     assert not buffer
     assert got == expected
+
+
+@given(short, st.integers(0, 2**64 - 1), st.booleans(), short, short)
+def test_a_delivery_is_decoded_as_by_py_amqp(
+    tag: str, number: int, redelivered: bool, exchange: str, key: str
+) -> None:
+    args = b"\x00\x3c\x00\x3c" + dumps("sLbss", (tag, number, redelivered, exchange, key))
+    event = Event((60, 60), args)
+    assert decode.decode_deliver(event) == [tag, number, redelivered, exchange, key]
+    assert decode.decode_deliver(event) == decode.decode_args("sLbss", event)
+    for end in range(4, len(args)):
+        with pytest.raises(FrameError):
+            decode.decode_deliver(Event((60, 60), args[:end]))
 
 
 def test_a_content_is_one_event_with_its_pieces() -> None:

@@ -18,7 +18,7 @@ def event(number: int, size: int = 0) -> Event:
 
 
 def put(inbox: Inbox, *events: Event) -> list[bool]:
-    with inbox.cond:
+    with inbox.lock:
         kept = [inbox.put(each) for each in events]
         inbox.wake()
     return kept
@@ -47,7 +47,7 @@ def test_the_bound_is_in_bytes_and_one_event_always_fits() -> None:
 def test_what_is_left_is_dispatched_before_the_end_is_raised_anew_each_time() -> None:
     inbox = Inbox(1000)
     put(inbox, event(1))
-    with inbox.cond:
+    with inbox.lock:
         inbox.end(lambda: ConnectionLost("first"))
         inbox.end(lambda: ConnectionLost("second"))
     assert inbox.take(None, 0.0) == event(1)
@@ -114,7 +114,7 @@ def test_no_event_is_lost_or_doubled_between_many_takers(crowd: Any) -> None:
         if not number:
             for at in range(0, total, 3):
                 put(inbox, *(event(n) for n in range(at, at + 3)))
-            with inbox.cond:
+            with inbox.lock:
                 inbox.end(lambda: ConnectionLost("done"))
             return []
         mine: list[bytes] = []

@@ -148,6 +148,21 @@ def test_a_channel_that_settles_for_too_long_is_given_up_by_who_waits() -> None:
     assert gauges(roster) == (0, 0, 0, 1), "its late confirm frees nothing a second time"
 
 
+def test_who_found_its_channel_dead_keeps_its_turn() -> None:
+    roster = Roster(size=1, settle_timeout=10.0)
+    roster.connected(Connection(1))  # type: ignore[arg-type]
+    first, second, again = waiter(), waiter(), waiter()
+    roster.join(first, front=False)
+    roster.join(second, front=False)
+    assert first.slots is not None
+    roster.waiters.appendleft(again)
+    roster.free(first.slots, died=True)
+    assert (again.given, second.given) == (OPEN, None)
+    third = waiter()
+    roster.join(third, front=True)
+    assert list(roster.waiters) == [third, second]
+
+
 def test_an_interrupted_waiter_gives_on_what_it_got() -> None:
     roster = Roster(size=1, settle_timeout=10.0)
     roster.connected(Connection(1))  # type: ignore[arg-type]

@@ -199,13 +199,34 @@ def test_silence_at_any_step_is_a_timeout(scripted, said):
     assert 0.15 < time.monotonic() - begun < DEADLINE
 
 
-def test_a_trickle_does_not_extend_the_deadline(scripted):
-    """Heartbeats arrive, but no answer: the call ends all the same."""
-    client = WireClient("127.0.0.1", scripted([*GREETING, HEARTBEAT_FRAME]), timeout=0.3)
+def test_a_trickle_does_not_extend_the_deadline():
+    """Heartbeats keep coming, but no answer: the call ends all the same."""
+    stop = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        with listener, listener.accept()[0] as sock:
+            try:
+                while not stop.wait(0.02):
+                    sock.sendall(HEARTBEAT_FRAME)
+            except ConnectionError:
+                pass  # The client has given up, as it must.
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=trickle, args=(listener,), name="trickle", daemon=True)
+    thread.start()
+    port = listener.getsockname()[1]
+    # The trickle ends by itself, so that a client that waits for ever shows, too.
+    fuse = threading.Timer(DEADLINE / 2, stop.set)
+    fuse.start()
+    begun = time.monotonic()
     with pytest.raises(WireTimeout):
-        client.queue_declare("q")
-    with pytest.raises(WireError, match="is closed"):
-        client.queue_declare("q")
+        WireClient("127.0.0.1", port, timeout=0.3)
+    assert time.monotonic() - begun < DEADLINE / 4
+    fuse.cancel()
+    stop.set()
+    for each in (thread, fuse):
+        each.join(DEADLINE)
+        assert not each.is_alive()
 
 
 GET_OK = marshal(
