@@ -105,9 +105,14 @@ class Locked(Client):
         if self._connection is not None:
             self._connection.collect()
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
-        """Run ``work`` under the lock; a dead connection is put away, and its error goes on."""
+    def _guarded(self, work: Callable[[], Any], handle: Handle | None = None) -> Any:
+        """Run ``work`` under the lock; a dead connection is put away, and its error goes on.
+
+        A handle of an older connection fails before that: it must not cost the new one its life.
+        """
         with self._lock:
+            if handle is not None:
+                self._alive(handle)
             try:
                 return work()
             except self.recoverable:
@@ -129,19 +134,18 @@ class Locked(Client):
         deadline = time.monotonic() + timeout
         while True:
             try:
-                self._guarded(lambda: self._alive(handle).connection.drain_events(timeout=0.002))
+                self._guarded(lambda: handle.channel.connection.drain_events(timeout=0.002), handle)
                 return
             except TimeoutError:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.002)
 
-    def _alive(self, handle: Handle) -> Any:
+    def _alive(self, handle: Handle) -> None:
         import amqp
 
         if handle.generation != self._generation or handle.channel.connection is None:
             raise amqp.RecoverableConnectionError("the channel's connection is gone")
-        return handle.channel
 
     def acquire(self, timeout: float) -> Any:
         if not self._free.acquire(timeout=timeout):
@@ -175,12 +179,12 @@ class Locked(Client):
         return (handle.generation, handle.number)
 
     def publish(self, handle: Any, message: Outgoing) -> LockedReceipt:
-        return self._guarded(lambda: self._publish(handle, message))  # type: ignore[no-any-return]
+        return self._guarded(lambda: self._publish(handle, message), handle)  # type: ignore[no-any-return]
 
     def _publish(self, handle: Handle, message: Outgoing) -> LockedReceipt:
         import amqp
 
-        channel = self._alive(handle)
+        channel = handle.channel
         receipt = LockedReceipt()
         handle.sequence += 1
         handle.pending[handle.sequence] = receipt
@@ -201,7 +205,7 @@ class Locked(Client):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no confirm within {timeout} s")
             try:
-                self._guarded(lambda: self._alive(handle).connection.drain_events(timeout=0.002))
+                self._guarded(lambda: handle.channel.connection.drain_events(timeout=0.002), handle)
             except TimeoutError:
                 continue
         return receipt
@@ -215,29 +219,30 @@ class Locked(Client):
         callback: Callable[[Delivery], None],
     ) -> None:
         def start() -> None:
-            channel = self._alive(handle)
+            channel = handle.channel
             channel.basic_qos(0, prefetch, False)
             channel.basic_consume(
                 queue, consumer_tag=consumer_tag, callback=lambda m: callback(_delivery(m))
             )
 
-        self._guarded(start)
+        self._guarded(start, handle)
 
     def cancel(self, handle: Any, consumer_tag: str) -> None:
-        self._guarded(lambda: self._alive(handle).basic_cancel(consumer_tag))
+        self._guarded(lambda: handle.channel.basic_cancel(consumer_tag), handle)
 
     def ack(self, handle: Any, delivery_tag: int) -> None:
-        self._guarded(lambda: self._alive(handle).basic_ack(delivery_tag))
+        self._guarded(lambda: handle.channel.basic_ack(delivery_tag), handle)
 
     def get(self, handle: Any, queue: str) -> Delivery | None:
-        message = self._guarded(lambda: self._alive(handle).basic_get(queue))
+        message = self._guarded(lambda: handle.channel.basic_get(queue), handle)
         return None if message is None else _delivery(message)
 
     def declare(self, handle: Any, queue: str, passive: bool) -> str:
         declared = self._guarded(
-            lambda: self._alive(handle).queue_declare(
+            lambda: handle.channel.queue_declare(
                 queue, passive=passive, durable=True, auto_delete=False
-            )
+            ),
+            handle,
         )
         return str(declared.queue)
 
