@@ -250,7 +250,7 @@ class SharedConnection(OneReader):
         broken = self.outbox.broken
         if broken is not None:
             return ConnectionLost(f"the connection broke: {broken.strerror or broken}")
-        return ConnectionLost("the connection is closed")
+        return _closed_here()
 
     # -- channels ----------------------------------------------------------------------------
 
@@ -445,7 +445,7 @@ class SharedConnection(OneReader):
             self._on_lost(self)
 
     def close(self, timeout: float = 10.0, *_: Any) -> bool:
-        """Close in order: flush, Close, CloseOk. True when it went so, False when it was forced.
+        """Close in order: what was published, Close, CloseOk. True when so, False when forced.
 
         Returns within `timeout` seconds, whatever the broker does; safe from any thread, at any
         time, more than once.
@@ -458,9 +458,11 @@ class SharedConnection(OneReader):
             self._close_sent = True
         clean = True
         if was_open and first:
-            clean = self.outbox.wait_sent(self.outbox.mark, polite)
             try:
-                self.send_method(_Conn.Close, "BsBB", (200, "", 0, 0))
+                # Behind all that was published; the CloseOk then says that all of it was read.
+                goodbye = method_frame(0, _Conn.Close, dumps("BsBB", (200, "", 0, 0)))
+                if self.outbox.push_last(goodbye):
+                    self.outbox.flush()
             except ConnectionLost:
                 clean = False
         with self.inbox.lock:

@@ -54,6 +54,7 @@ class Outbox:
         self._rest: memoryview | None = None
         self._appended = 0
         self._taken = 0
+        self._finished = False
         self._owner = _FREE
         self._waiting_room = 0
         self._waiting_sent = 0
@@ -90,9 +91,17 @@ class Outbox:
         half of it plus one message where that message alone is larger than half of it.
         """
         with self._lock:
-            if self._full(len(data)) and not self.closed and self.broken is None:
+            if self._full(len(data)) and not self._refusing():
                 return None
             return self._append(data)
+
+    def push_last(self, data: bytes) -> bool:
+        """As `push`, for Connection.Close: what came behind it would be lost, so it is refused."""
+        with self._lock:
+            flush = self._append(data)
+            self._finished = True
+            self._room.notify_all()
+            return flush
 
     def wait_room(self, size: int, deadline: float, waited: float) -> None:
         """Wait until a message of `size` bytes has a chance. Raises PublishTimeout.
@@ -102,7 +111,7 @@ class Outbox:
         with self._lock:
             self._waiting_room += 1
             try:
-                while self._full(size) and not self.closed and self.broken is None:
+                while self._full(size) and not self._refusing():
                     remaining = deadline - time.monotonic()
                     if remaining <= 0:
                         raise PublishTimeout(self._why_full(waited))
@@ -204,6 +213,9 @@ class Outbox:
         pending = self._appended - self._taken
         return pending + size > self._limit and pending > self._half
 
+    def _refusing(self) -> bool:
+        return self._finished or self.closed or self.broken is not None
+
     def _why_full(self, waited: float) -> str:
         if self.blocked is not None:
             return f"the broker blocked publishers for {waited:.2f} s: {self.blocked}"
@@ -213,7 +225,7 @@ class Outbox:
         )
 
     def _append(self, data: bytes) -> bool:
-        if self.closed or self.broken is not None:
+        if self._refusing():
             raise self._lost()
         self._chunks.append(data)
         self._appended += len(data)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import bench_summary
+from tools import bench, bench_summary
 from tools.bench_summary import Cell
 from tools.no_change import changes
 
@@ -60,6 +60,31 @@ def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str])
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["ChaosNoDeadlock", "10x100", "0", "7", "failed"] in shown
     assert ["throughput.Publish.time_publish", "threads", "10", "250ms"] in shown
+
+
+@pytest.mark.parametrize(
+    ("statuses", "cells", "expected"),
+    [
+        pytest.param({}, [violations(0), measure(0.2)], bench.HOLDS, id="all is well"),
+        pytest.param({}, [violations(1)], bench.BROKEN, id="a violation, though asv exits 0"),
+        pytest.param({}, [violations(None)], bench.BROKEN, id="a failure, though asv exits 0"),
+        pytest.param({}, [], bench.BROKEN, id="nothing was measured"),
+        pytest.param({"run": 2}, [violations(0)], bench.BROKEN, id="a benchmark raised"),
+        pytest.param(
+            {"run": 1}, [violations(0)], bench.USAGE, id="old results of a run that failed"
+        ),
+        pytest.param(
+            {"machine": 1}, [violations(0)], bench.USAGE, id="asv does not know where it is"
+        ),
+        pytest.param({"publish": 1}, [violations(0)], bench.USAGE, id="no pages"),
+    ],
+)
+def test_the_exit_status_of_make_bench(
+    monkeypatch: pytest.MonkeyPatch, statuses: dict[str, int], cells: list[Cell], expected: int
+) -> None:
+    monkeypatch.setattr(bench, "_asv", lambda verb, *rest, quiet=False: statuses.get(verb, 0))
+    monkeypatch.setattr(bench_summary, "read", lambda folder, commit: cells)
+    assert bench._measure("0123456789abcdef") == expected
 
 
 def configuration() -> dict[str, Any]:

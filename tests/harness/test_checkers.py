@@ -15,6 +15,7 @@ from benchmarks.harness.checkers import (
     Finding,
     doubts,
     fault_windows,
+    hollow_recoveries,
     judge,
 )
 from tests.harness.reports import (
@@ -409,3 +410,25 @@ def test_what_was_not_planned_need_not_come_in() -> None:
     no_returns = PLANNED.copy()
     no_returns["unroutable"] = 0
     assert doubts(evidence(books=books(bounce=0)), no_returns, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("recoveries", "ready", "hollow"),
+    [
+        ([], [1.0], 0),
+        ([[2.0, 4.0]], [1.0, 3.0], 0),
+        ([[2.0, 4.0]], [1.0], 1),
+        ([[2.0, 4.0]], [1.0, 5.0], 1),
+        ([[2.0, 4.0], [5.0, 7.0]], [1.0, 3.0, 8.0], 1),
+    ],
+)
+def test_a_recovery_during_which_no_connection_came_up_is_none(
+    recoveries: list[list[float]], ready: list[float], hollow: int
+) -> None:
+    assert hollow_recoveries(recoveries, ready) == hollow
+    case = evidence(
+        report(recoveries=recoveries, nemesis={"planned": 0, "fired": [], "missed": []})
+    )
+    case.ready = ready
+    reasons = [f"{hollow} recoveries opened no new connection"] if hollow else []
+    assert doubts(case, PLANNED, 5) == reasons

@@ -207,3 +207,29 @@ def test_an_interrupted_sender_leaves_the_rest_to_the_io_thread() -> None:
         outbox.flush()
     assert outbox.wants_io
     assert kernel.wakes == 1
+
+
+def test_nothing_gets_behind_the_goodbye() -> None:
+    outbox, kernel = make(room=0, limit=10)
+    outbox.push(b"x" * 10)
+    outbox.flush()
+    errors: list[BaseException] = []
+
+    def publish() -> None:
+        outbox.wait_room(10, time.monotonic() + 10, 10.0)
+        try:
+            outbox.admit(b"late")
+        except ConnectionLost as error:
+            errors.append(error)
+
+    waiter = threading.Thread(target=publish, daemon=True)
+    waiter.start()
+    assert outbox.push_last(b"goodbye") is False
+    waiter.join(5)
+    assert not waiter.is_alive()
+    assert len(errors) == 1
+    with pytest.raises(ConnectionLost):
+        outbox.push(b"ack")
+    kernel.room = None
+    outbox.flush(io=True)
+    assert kernel.bytes == b"x" * 10 + b"goodbye"

@@ -128,6 +128,35 @@ def test_a_second_release_has_no_effect_and_is_counted(crowd: Any) -> None:
         assert other.release()
 
 
+def test_a_release_waits_until_the_kernel_has_what_was_published(until: Until) -> None:
+    reading = threading.Event()
+
+    def stall(session: Session) -> None:
+        session.handshake()
+        session.answers[c.Channel.Open](session, session.read()[1], None)
+        reading.wait(30)
+        session.obey()
+
+    with (
+        Peer(stall) as peer,
+        ChannelPool(peer.url, size=1, max_outbox_bytes=32 * 1024 * 1024) as pool,
+    ):
+        lease = pool.acquire()
+        for _ in range(160):
+            lease.channel.basic_publish(message(b"x" * 100_000), routing_key="q")
+        assert pool.stats()[Stats.OUTBOX_BYTES] > 1_000_000
+        releasing = threading.Thread(target=lease.release, daemon=True)
+        releasing.start()
+        until(lambda: lease.ended)
+        releasing.join(0.1)
+        assert releasing.is_alive()
+        reading.set()
+        releasing.join(20)
+        assert not releasing.is_alive()
+        assert pool.stats()[Stats.OUTBOX_BYTES] == 0
+        peer.session().wait(lambda: len(peer.session().published) == 160)
+
+
 def test_a_lease_may_be_released_by_another_thread(crowd: Any) -> None:
     with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
         for _ in range(5):
@@ -189,6 +218,7 @@ def test_waiters_are_served_in_order(until: Until) -> None:
 
 def test_nothing_is_lost_when_waiters_time_out_at_the_moment_of_release(crowd: Any) -> None:
     with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
+        pool.acquire().release()
 
         def work(number: int) -> int:
             got = 0
@@ -548,6 +578,33 @@ def test_close_while_everything_is_under_way(crowd: Any, until: Until) -> None:
             pool.open()
         assert pool.close(5) is True
         assert gauges(pool) == (0, 0, 0, 0)
+
+
+def test_a_publish_that_returned_was_not_behind_the_close(crowd: Any) -> None:
+    """Threads publish for all they are worth while the connection is closed in order."""
+    with Peer() as peer:
+        pool = ChannelPool(peer.url, size=4)
+        leases = [pool.acquire() for _ in range(4)]
+        sent = [0] * 4
+        # Large, so that what the kernel holds is few messages, which the peer soon has read.
+        body = b"x" * 50_000
+
+        def work(number: int) -> None:
+            while True:
+                leases[number].channel.basic_publish(message(body), routing_key="q")
+                sent[number] += 1
+
+        threads = crowd(4, work)
+        threads.go()
+        session = peer.session()
+        session.wait(lambda: len(session.published) >= 50)
+        assert pool.close(30) is True
+        threads.join()
+        assert {type(error) for error in threads.errors} == {ConnectionLost}
+        got = [0] * 4
+        for each in session.published:
+            got[each.channel - 1] += 1
+        assert got == sent
 
 
 def _swallow(work: Callable[[int], None], number: int, kind: type[Exception]) -> None:

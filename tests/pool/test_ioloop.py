@@ -1,0 +1,88 @@
+"""The I/O thread over a socket pair: last words after a failed write, and a defect of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pamqp.commands as c
+import pamqp.frame
+import pytest
+
+from amqpool.errors import ConnectionLost
+from amqpool.ioloop import IoLoop
+from amqpool.outbox import Outbox
+from amqpool.parser import Batch, FrameParser
+from amqpool.wire import Wire
+
+
+class Ear:
+    """Notes what the loop says, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.lost = threading.Event()
+        self.defect: Exception | None = None
+
+    def on_batch(self, batch: Batch) -> None:
+        if self.defect is not None:
+            raise self.defect
+        self.said += [event.sig for events in batch.values() for event in events]
+
+    def on_lost(self, error: Callable[[], ConnectionLost]) -> None:
+        self.said.append(str(error()))
+        self.lost.set()
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.peer, ours = socket.socketpair()
+        self.wire = Wire(ours)
+        self.ear = Ear()
+        self.outbox = Outbox(self.send, lambda: self.loop.wake(), lambda: ConnectionLost("x"), 1000)
+        self.loop = IoLoop(self.ear, self.wire, self.outbox, FrameParser(4096, 1000, {1}))
+        self.broken: OSError | None = None
+
+    def send(self, data: bytes | memoryview) -> int:
+        if self.broken is not None:
+            raise self.broken
+        return self.wire.send(data)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.loop.stop()
+    assert rig.loop.join(5)
+    rig.peer.close()
+
+
+def test_what_the_peer_had_said_is_heard_before_a_failed_write_ends_it(rig: Rig) -> None:
+    rig.peer.sendall(pamqp.frame.marshal(c.Basic.Ack(1, False), 1))
+    rig.broken = BrokenPipeError(32, "Broken pipe")
+    rig.outbox.push(b"x")
+    with pytest.raises(ConnectionLost):
+        rig.outbox.flush()
+    rig.loop.start("amqpool-io-test")
+    assert rig.ear.lost.wait(5)
+    assert rig.ear.said == [(60, 80), "the connection broke: Broken pipe"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_of_ours_wakes_everybody_and_is_not_hidden(rig: Rig) -> None:
+    rig.ear.defect = ZeroDivisionError("a defect")
+    rig.loop.start("amqpool-io-test")
+    rig.peer.sendall(pamqp.frame.marshal(c.Basic.Ack(1, False), 1))
+    assert rig.ear.lost.wait(5)
+    assert rig.ear.said == ["the I/O thread failed: ZeroDivisionError('a defect')"]
+
+
+def test_a_wake_after_the_end_is_harmless(rig: Rig) -> None:
+    rig.loop.start("amqpool-io-test")
+    rig.loop.stop()
+    assert rig.loop.join(5)
+    rig.loop.wake()
+    rig.loop.stop()
