@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import arena as module
 from benchmarks.harness.arena import Arena
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
@@ -24,24 +24,17 @@ Stage = Callable[..., Arena]
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     """Opens arenas and closes them."""
     arenas: list[Arena] = []
 
-    def start(mutant: str | None = None, *, proxied: bool = False, bound: float = BOUND) -> Arena:
-        monkeypatch.setattr(module, "BOUND", bound)
-        arenas.append(Arena(f"{MUTANTS}:{mutant}" if mutant else "amqpool", 4, proxied=proxied))
+    def start(*, proxied: bool = False) -> Arena:
+        arenas.append(Arena("amqpool", 4, proxied=proxied))
         return arenas[-1]
 
     yield start
     for arena in arenas:
         arena.close()
-
-
-def seconds(work: Callable[[], None]) -> float:
-    started = time.monotonic()
-    work()
-    return time.monotonic() - started
 
 
 def held(arena: Arena) -> int:
@@ -52,7 +45,7 @@ def held(arena: Arena) -> int:
 
 
 def test_the_broker_holds_every_message_when_publish_returns(stage: Stage) -> None:
-    arena = stage(bound=30.0)
+    arena = stage()
     arena.publish(3, 1000)
     assert held(arena) == 1000
     arena.publish(1, 10)
@@ -62,7 +55,7 @@ def test_the_broker_holds_every_message_when_publish_returns(stage: Stage) -> No
 def test_chaos_and_recovery_of_a_sound_client(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arena = stage(proxied=True, bound=30.0)
+    arena = stage(proxied=True)
     arena.consume(1)
     arena.chaos(make_plan("chaos_no_deadlock", SCENARIOS["chaos_no_deadlock"].load("4x20"), 1))
     before = arena._control.status()
@@ -73,22 +66,44 @@ def test_chaos_and_recovery_of_a_sound_client(
     assert capsys.readouterr().err == "", "a sound client gives nothing to tell"
 
 
+#: What a mutant is put through, in a process of its own: it patches the real pool and may leave
+#: threads that hang, and neither may reach the tests behind this one.
+SCRIPT = """
+import sys, time
+from benchmarks.harness import arena as module
+mutant, bound, work = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+module.BOUND = bound
+arena = module.Arena(mutant, 4, proxied=work == "recover")
+started = time.monotonic()
+arena.recover("rst") if work == "recover" else arena.publish(2, 200)
+print(time.monotonic() - started)
+arena.close()
+"""
+
+
+def broken(mutant: str, work: str) -> tuple[float, str]:
+    """Seconds that the timed work took with a mutant, and what was told on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, f"{MUTANTS}:{mutant}", str(BOUND), work],
+        cwd=MUTANTS.parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return float(done.stdout), done.stderr
+
+
 @pytest.mark.parametrize("mutant", ["EveryPublishRaises", "OnePublishBlocksForEver"])
-def test_a_broken_client_costs_the_bound_and_raises_nothing(
-    stage: Stage, capsys: pytest.CaptureFixture[str], mutant: str
-) -> None:
-    arena = stage(mutant)
-    took = seconds(lambda: arena.publish(2, 200))
+def test_a_broken_client_costs_the_bound_and_raises_nothing(mutant: str) -> None:
+    took, told = broken(mutant, "publish")
     assert BOUND <= took < BOUND + SLACK
-    arena.close()
-    assert capsys.readouterr().err != "", "what failed is told"
+    assert told != "", "what failed is told"
 
 
-def test_a_publish_that_does_nothing_never_looks_fast(stage: Stage) -> None:
-    arena = stage("PublishDoesNothing")
-    assert BOUND <= seconds(lambda: arena.publish(2, 200)) < BOUND + SLACK
+def test_a_publish_that_does_nothing_never_looks_fast() -> None:
+    assert BOUND <= broken("PublishDoesNothing", "publish")[0] < BOUND + SLACK
 
 
-def test_a_client_that_never_comes_back_costs_the_bound(stage: Stage) -> None:
-    arena = stage("NeverReconnects", proxied=True)
-    assert BOUND <= seconds(lambda: arena.recover("rst")) < BOUND + SLACK
+def test_a_client_that_never_comes_back_costs_the_bound() -> None:
+    assert BOUND <= broken("NeverReconnects", "recover")[0] < BOUND + SLACK
