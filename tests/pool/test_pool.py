@@ -681,7 +681,7 @@ leases = [pool.acquire() for _ in range(4)]
 threads = [threading.Thread(target=publish, args=(each,), daemon=True) for each in leases]
 for thread in threads: thread.start()
 for thread in threads: thread.join(10)
-print(pool.stats()["outbox_bytes"])
+print(pool.stats()["outbox_bytes"], flush=True)
 """
     reading = threading.Event()
 
