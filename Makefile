@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants conformance bench test-asv
+.PHONY: help venv test lint mutants conformance bench pages gate test-asv test-browser
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -42,3 +42,19 @@ bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails
 
 test-asv: $(STAMP) ## broken commits against asv continuous, in a scratch clone; minutes
 	$(PY) -m pytest tests/asv -m asv -o faulthandler_timeout=0 $(ARGS)
+
+pages: $(STAMP) ## publish what asv has stored, with all libraries: the pages need no internet
+	$(PY) -m asv_invariants
+	$(PY) -m asv publish --no-pull
+
+BASE ?= main
+gate: $(STAMP) ## measure BASE (main) and HEAD side by side, then judge HEAD; fails on any violation
+	@$(PY) -m asv machine --yes
+	-@$(PY) -m asv continuous --show-stderr $(BASE) HEAD
+	@$(PY) -m benchmarks.harness gate HEAD --base $(BASE) $(ARGS)
+
+test-browser: $(STAMP) ## look at the published pages in headless Chromium; screenshots in reports/
+	@# Where Chromium is missing it is installed if that needs no question; else the tests skip.
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || true
+	$(PY) -m pytest tests/asv_invariants -m browser $(ARGS)

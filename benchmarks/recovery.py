@@ -13,6 +13,7 @@ from benchmarks.harness.digest import instrument_digest
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.harness.suite import (
     CLIENT,
+    ONE_A_ROUND,
     SEEDS,
     Measured,
     lasting,
@@ -40,8 +41,7 @@ class RecoveryCycle:
     timeout = 60.0 + 4 * BOUND
     params = (sorted(FAULTS),)
     param_names = ("fault",)
-    # asv makes a fresh arena for each sample: 2 x 8 of them take some ten seconds.
-    number, repeat, rounds, warmup_time = 1, 8, 2, 0
+    number, repeat, rounds, warmup_time = ONE_A_ROUND
 
     def setup(self, fault: str) -> None:
         require(_SCENARIO, _CHECK, fault)

@@ -9,7 +9,7 @@ from benchmarks.harness.arena import BOUND, Arena
 from benchmarks.harness.digest import instrument_digest
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
-from benchmarks.harness.suite import CLIENT, SEEDS, require
+from benchmarks.harness.suite import CLIENT, ONE_A_ROUND, SEEDS, require
 
 _SCENARIO = "chaos_no_deadlock"
 #: Messages of one ``time_publish``, whatever the number of threads: some tenths of a second.
@@ -32,7 +32,7 @@ class Chaos:
     timeout = 60.0 + 4 * BOUND
     params = (list(SCENARIOS[_SCENARIO].loads),)
     param_names = ("load",)
-    number, repeat, rounds, warmup_time = 1, 4, 2, 0
+    number, repeat, rounds, warmup_time = ONE_A_ROUND
 
     def setup(self, load: str) -> None:
         scenario = SCENARIOS[_SCENARIO]
@@ -63,7 +63,7 @@ class Publish:
     timeout = 60.0 + 4 * BOUND
     params = ([1, 10, 50],)
     param_names = ("threads",)
-    number, repeat, rounds, warmup_time = 1, 6, 2, 0
+    number, repeat, rounds, warmup_time = ONE_A_ROUND
 
     def setup(self, threads: int) -> None:
         _require(threads)

@@ -1,7 +1,8 @@
 """``make bench``: asv over HEAD, its pages, a summary, and an exit status that means something.
 
 Exit status: 0 everything was measured and every violation is 0; 1 a violation or a failed
-benchmark; 2 asv could not run here; 130 interrupted. Repeated, it measures again.
+benchmark; 2 something was not measured, or asv could not run here; 130 interrupted. Repeated, it
+measures again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import types
 from pathlib import Path
 
+from benchmarks.harness.processes import EnvironmentProblem
 from tools import bench_summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +39,9 @@ def main() -> int:
     give_home(ROOT / ".asv" / "home")
     try:
         return _measure(commit)
+    except EnvironmentProblem as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -52,20 +57,24 @@ def _measure(commit: str) -> int:
         print(f"error: asv run ended with status {status}: see above", file=sys.stderr)
         return USAGE
     published = _asv("publish", "--no-pull", quiet=True)
-    cells = bench_summary.read(ROOT, commit)
+    stored = bench_summary.read(ROOT, commit)
     print()
-    bench_summary.show(cells)
-    wrong = bench_summary.problems(cells)
+    bench_summary.show(stored)
+    wrong = bench_summary.problems(stored)
     for line in wrong:
         print(f"wrong: {line}")
+    values = sum(len(sheet.cells) for sheet in stored.sheets)
     seconds = time.monotonic() - started
-    print(f"\n{len(cells)} values of {commit[:8]} in {seconds:.0f} s, {len(wrong)} of them wrong")
+    print(f"\n{values} values of {commit[:8]} in {seconds:.0f} s, {len(wrong)} of them wrong")
     if published != 0:
         print("error: asv publish failed", file=sys.stderr)
         return USAGE
-    print(f"pages: {ROOT / '.asv' / 'html' / 'index.html'}")
+    pages = ROOT / ".asv" / "html"
+    if not (pages / "vendor").is_dir():
+        print("note: the pages need the internet, because npm could not fetch their libraries")
+    print(f"pages: {pages / 'index.html'}#/invariants")
     print(f"to look at them: {sys.executable} -m asv preview")
-    return BROKEN if wrong or status != 0 else HOLDS
+    return bench_summary.status(stored) or (BROKEN if status != 0 else HOLDS)
 
 
 def _asv(*arguments: str, quiet: bool = False) -> int:

@@ -1,112 +1,81 @@
 """What asv stored for one commit, as tables on a terminal, and what is wrong with it.
 
-It reads results and measures nothing. asv itself exits 0 with violations and after a benchmark
-that gave None; here every benchmark that asv knows must have a value for every parameter, and
-every value of the unit ``violations`` must be 0. Nothing that was not measured passes for sound.
+It reads results and measures nothing, and the gate is the judge. After a run of the whole suite a
+benchmark that was skipped is wrong too: it skips itself when the client failed a short trial.
 """
 
 from __future__ import annotations
 
-import ast
-import itertools
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: The unit of what must be 0.
-VIOLATIONS = "violations"
+from benchmarks.harness.gate import (
+    EMBEDDED,
+    FAILED,
+    INCOMPLETE,
+    NOT_MEASURED,
+    VIOLATED,
+    VIOLATIONS,
+    Cell,
+    Sheet,
+    Stored,
+    judge,
+)
+from benchmarks.harness.gate_results import Store
+
 #: Columns that the tables need.
 WIDTH = 110
+_WRONG = (VIOLATED, FAILED, NOT_MEASURED)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One value: None is a failure, NaN a benchmark that was skipped or not run at all."""
+def read(folder: Path, commit: str) -> Stored:
+    """All that asv stored of that commit; ``folder`` holds asv.conf.json.
 
-    benchmark: str
-    parameters: tuple[tuple[str, str], ...]
-    unit: str
-    value: float | None
-    error: float | None = None
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with it, in a few words; None when nothing is."""
-        if self.value is None:
-            return "failed"
-        if math.isnan(self.value):
-            return "not measured"
-        if self.unit == VIOLATIONS and self.value != 0:
-            return f"{self.value:g} violations"
-        return None
-
-    @property
-    def name(self) -> str:
-        values = ", ".join(value for _, value in self.parameters)
-        return f"{self.benchmark}({values})" if values else self.benchmark
-
-
-def read(folder: Path, commit: str) -> list[Cell]:
-    """Every cell of that commit on this machine, in today's environment and versions.
-
-    ``folder`` holds asv.conf.json. Raises asv's UserError when there are no results at all.
+    Raises EnvironmentProblem when there are no results at all.
     """
-    from asv import benchmarks, config, environment, machine, results
-    from asv_runner.statistics import get_err
+    return Store(folder / "asv.conf.json").stored(commit)
 
-    # asv changes into the folder as well: everything in its configuration is relative to it.
-    conf = config.Config.load(str(folder / "asv.conf.json"))
-    known = benchmarks.Benchmarks.load(conf)
-    name = machine.Machine.load(machine_name=None, interactive=False).machine
-    wanted = {e.name for e in environment.get_environments(conf, None, verbose=False)}
-    stored = [
-        result
-        for result in results.iter_results_for_machine_and_hash(conf.results_dir, name, commit)
-        if result.env_name in wanted
+
+def status(stored: Stored) -> int:
+    """The gate's exit status, where every benchmark had to be measured."""
+    found = judge(stored, [EMBEDDED]).status
+    return found or (INCOMPLETE if problems(stored) else found)
+
+
+def problems(stored: Stored) -> list[str]:
+    """One line for each value that has a problem, and for whatever else was not measured."""
+    lines = [
+        f"{cell.name}: {_problem(cell)}"
+        for sheet in _sheets(stored)
+        for cell in sheet.cells
+        if cell.state in _WRONG
     ]
-    cells = []
-    for key, benchmark in known.items():
-        names, lists = benchmark["param_names"], benchmark["params"]
-        combinations = list(itertools.product(*lists))
-        for result in stored:
-            if key in result.get_result_keys(known):
-                values = result.get_result_value(key, lists) or [None] * len(combinations)
-                stats = result.get_result_stats(key, lists) or [None] * len(combinations)
-            else:
-                values, stats = [math.nan] * len(combinations), [None] * len(combinations)
-            for combination, value, stat in zip(combinations, values, stats, strict=True):
-                parameters = tuple(zip(names, map(_plain, combination), strict=True))
-                error = get_err(value, stat) if stat and value is not None else None
-                cells.append(Cell(key, parameters, benchmark["unit"], value, error))
-    return cells
+    return lines or list(judge(stored, [EMBEDDED]).gaps)
 
 
-def _plain(parameter: str) -> str:
-    """asv stores the repr of a parameter; of a string only the string is wanted."""
-    value = ast.literal_eval(parameter)
-    return value if isinstance(value, str) else parameter
+def _problem(cell: Cell) -> str:
+    return f"{cell.value:g} violations" if cell.state == VIOLATED else cell.state
 
 
-def problems(cells: Iterable[Cell]) -> list[str]:
-    """One line for each cell that has a problem; one when there is no cell at all."""
-    cells = list(cells)
-    if not cells:
-        return ["nothing was measured"]
-    return [f"{cell.name}: {cell.problem}" for cell in cells if cell.problem]
+def _sheets(stored: Stored) -> list[Sheet]:
+    """Without those of environments that have left the matrix, which nobody measured just now."""
+    return [sheet for sheet in stored.sheets if sheet.planned]
 
 
-def show(cells: list[Cell]) -> None:
+def show(stored: Stored) -> None:
     """Print the tables: violations by scenario, load and invariant, and everything else."""
     from rich.console import Console
 
     console = Console(highlight=False)
     # In a pipe, where rich assumes eighty columns, no cell is to be cut off.
     console.width = max(console.width, WIDTH)
-    console.print(_violations([cell for cell in cells if cell.unit == VIOLATIONS]))
-    console.print()
-    console.print(_measures([cell for cell in cells if cell.unit != VIOLATIONS]))
+    sheets = _sheets(stored)
+    for sheet in sheets:
+        if len(sheets) > 1:
+            console.print(f"{sheet.label}, {sheet.machine}, {sheet.environment}")
+        console.print(_violations([cell for cell in sheet.cells if cell.unit == VIOLATIONS]))
+        console.print()
+        console.print(_measures([cell for cell in sheet.cells if cell.unit != VIOLATIONS]))
 
 
 def _violations(cells: list[Cell]) -> Any:
@@ -132,11 +101,9 @@ def _violations(cells: list[Cell]) -> Any:
 def _count(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    if cell.problem is None:
-        return "0"
-    if cell.value is None or math.isnan(cell.value):
-        return f"[yellow]{cell.problem}[/]"
-    return f"[bold red]{cell.value:g}[/]"
+    if cell.state == VIOLATED:
+        return f"[bold red]{cell.value:g}[/]"
+    return f"[yellow]{cell.state}[/]" if cell.state in _WRONG else cell.state
 
 
 def _measures(cells: list[Cell]) -> Any:
@@ -147,9 +114,7 @@ def _measures(cells: list[Cell]) -> Any:
     table.add_column("parameters")
     table.add_column("value", justify="right")
     for cell in cells:
-        shown = f"[yellow]{cell.problem}[/]"
-        if cell.problem is None:
-            shown = _value(cell)
+        shown = f"[yellow]{cell.state}[/]" if cell.state in _WRONG else _value(cell)
         parameters = ", ".join(f"{name} {value}" for name, value in cell.parameters)
         table.add_row(cell.benchmark, parameters, shown)
     return table
@@ -159,6 +124,6 @@ def _value(cell: Cell) -> str:
     from asv.util import human_value
 
     if cell.unit == "seconds":
-        return str(human_value(cell.value, cell.unit, err=cell.error))
-    spread = "" if cell.error is None else f"±{cell.error:.2g}"
+        return str(human_value(cell.value, cell.unit, err=cell.spread))
+    spread = "" if cell.spread is None else f"±{cell.spread:.2g}"
     return f"{cell.value:.4g}{spread} {cell.unit}"

@@ -12,8 +12,9 @@ outcome. It never decides what is stored, so a change in it measures nothing aga
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 #: The unit of what must be 0.
 VIOLATIONS = "violations"
@@ -24,6 +25,8 @@ HOLDS, BROKEN, INCOMPLETE = 0, 1, 2
 
 #: What a cell can be. A measure other than a violation has no good or bad value: it is ``value``.
 ZERO, VIOLATED, FAILED, NOT_MEASURED, VALUE = "0", "violated", "failed", "not measured", "value"
+#: A zero beside a count needs a word.
+WORDS = {ZERO: "measured and 0"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Cell:
     value: float | None
     reason: str = ""
     interval: tuple[float, float] | None = None
+    spread: float | None = None
 
     @property
     def state(self) -> str:
@@ -156,11 +160,8 @@ def judge(
         where = f"{sheet.label}, {sheet.machine}, {sheet.environment}"
         if needed and not any(cell.unit == VIOLATIONS for cell in sheet.cells):
             gaps.append(f"{where}: no benchmark of the unit {VIOLATIONS}")
-        for cell in sheet.cells:
-            if cell.state == NOT_MEASURED:
-                judged = needed and cell.unit == VIOLATIONS
-                line = f"{where}: {cell.name}: {cell.reason}"
-                (gaps if judged else others).append(line)
+        for unit, line in _missing(sheet):
+            (gaps if needed and unit == VIOLATIONS else others).append(f"{where}: {line}")
     return Verdict(
         commit=stored.commit,
         required=tuple(required),
@@ -173,6 +174,17 @@ def judge(
         base=base,
         changes=tuple(sorted(changes, key=lambda change: -change.ratio)),
     )
+
+
+def _missing(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    """Unit and line of what was not measured; a benchmark that is missing in whole is one line."""
+    for name, group in groupby(sheet.cells, key=lambda cell: cell.benchmark):
+        cells = list(group)
+        gone = [cell for cell in cells if cell.state == NOT_MEASURED]
+        if len(gone) == len(cells) > 1 and len({cell.reason for cell in gone}) == 1:
+            yield gone[0].unit, f"{name}, all {len(gone)} parameters: {gone[0].reason}"
+        else:
+            yield from ((cell.unit, f"{cell.name}: {cell.reason}") for cell in gone)
 
 
 def _labels(stored: Stored) -> dict[str, str]:
@@ -188,6 +200,6 @@ def _labels(stored: Stored) -> dict[str, str]:
             if cell.unit == VIOLATIONS
         ]
         counts = {state: states.count(state) for state in (VIOLATED, FAILED, NOT_MEASURED, ZERO)}
-        words = [f"{count} {state}" for state, count in counts.items() if count]
+        words = [f"{count} {WORDS.get(state, state)}" for state, count in counts.items() if count]
         found[label] = ", ".join(words) or NOT_MEASURED
     return found

@@ -6,6 +6,7 @@ It decides nothing. Order in all three: violations, failures, what changed, what
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -84,15 +85,15 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "required": list(verdict.required),
         "labels": verdict.labels,
         "zeros": verdict.zeros,
-        "violations": [{**_cell(cell), "value": cell.value} for cell in verdict.violated],
+        "violations": [{**_cell(cell), "value": _json(cell.value)} for cell in verdict.violated],
         "failed": [_cell(cell) for cell in verdict.failed],
         "changes": [
             {
                 **_cell(change.cell),
                 "unit": change.cell.unit,
-                "before": change.before,
-                "after": change.after,
-                "ratio": change.ratio if change.before else None,
+                "before": _json(change.before),
+                "after": _json(change.after),
+                "ratio": _json(change.ratio),
                 "interval": change.interval,
             }
             for change in verdict.changes
@@ -166,6 +167,11 @@ def _cell(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _json(number: float | None) -> float | str | None:
+    """JSON knows no infinity."""
+    return number if number is None or math.isfinite(number) else str(number)
+
+
 def _few(lines: Sequence[str]) -> list[str]:
     return [*lines[:OTHERS_AT_MOST], *_more(len(lines) - OTHERS_AT_MOST, "")]
 
@@ -177,7 +183,8 @@ def _more(number: int, bullet: str = "- ") -> list[str]:
 def _table(titles: Sequence[str], rows: Sequence[Iterable[str]]) -> list[str]:
     lines = [_row(titles), _row("---" for _ in titles)]
     lines += [_row(map(_escape, row)) for row in rows[:ROWS_AT_MOST]]
-    return [*lines, "", *_more(len(rows) - ROWS_AT_MOST), ""]
+    rest = _more(len(rows) - ROWS_AT_MOST)
+    return [*lines, "", *rest, *([""] if rest else [])]
 
 
 def _row(values: Iterable[str]) -> str:

@@ -121,7 +121,7 @@ class Store:
 
         old = {cell.name: cell for cell in cells_of(before, self.known)}
         for name, benchmark in self.known.items():
-            if benchmark["unit"] == VIOLATIONS:
+            if benchmark.get("unit", "") == VIOLATIONS:
                 continue
             mine = list(cells_of(after, {name: benchmark}))
             for number, cell in enumerate(mine):
@@ -156,7 +156,7 @@ class Store:
         """Were the stored benchmarks those of the instrument that is judging now?"""
         if (self.folder / self.conf.benchmark_dir).resolve() != _INSTRUMENT:
             return []
-        versions = {b["version"] for b in self.known.values() if b["unit"] == VIOLATIONS}
+        versions = {b.get("version") for b in self.known.values() if b.get("unit") == VIOLATIONS}
         if versions <= {instrument_digest()}:
             return []
         return ["the instrument has changed since asv ran last: run asv again"]
@@ -164,16 +164,42 @@ class Store:
     # -- the matrix -------------------------------------------------------------------------
 
     def _matrix(self) -> Iterator[dict[tuple[str, str | None], str]]:
-        """One row for each environment of the configuration, whatever the Python."""
+        """One row for each environment of the configuration.
+
+        Where it names no Pythons, the one that runs asv measures, which is each machine's choice.
+        """
+        from asv.config import Config
         from asv.environment import iter_matrix
 
-        seen = []
+        named = self.conf.pythons != Config().pythons
         for row in iter_matrix(self.conf.environment_type, self.conf.pythons, self.conf):
-            # Which Python runs asv is the choice of each machine.
-            bare = {key: value for key, value in row.items() if key[0] != "python"}
-            if bare not in seen:
-                seen.append(bare)
-                yield bare
+            yield {key: value for key, value in row.items() if named or key[0] != "python"}
+
+
+#: What reading a file of any content may raise, beside asv's own error.
+MALFORMED = (TypeError, ValueError, AttributeError, LookupError)
+
+
+def check(result: Any) -> None:
+    """Raise one of MALFORMED when a result is not made as asv makes them.
+
+    asv checks that the fields are there, not what they are, and fails wherever it reads them.
+    """
+    if not isinstance(result.params["machine"], str) or not isinstance(result.date, int):
+        raise TypeError("the machine or the date is malformed")
+    for key in result.get_all_result_keys():
+        lists = result.get_result_params(key) or []
+        if not all(isinstance(part, str) for values in lists for part in values):
+            raise TypeError(f"the parameters of {key} are malformed")
+        combinations = len(list(itertools.product(*lists)))
+        values = result.get_result_value(key, lists)
+        if len(values) != combinations or not all(map(_is_value, values)):
+            raise TypeError(f"the values of {key} are malformed")
+        result.get_result_stats(key, lists)
+
+
+def _is_value(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def load(path: Path, machine: str, problems: list[str]) -> Any:
@@ -183,12 +209,10 @@ def load(path: Path, machine: str, problems: list[str]) -> Any:
 
     try:
         result = Results.load(str(path), machine_name=machine)
-        for key in result.get_all_result_keys():
-            # Parameters that are not lists of lists would fail wherever they are read.
-            list(itertools.product(*(result.get_result_params(key) or [])))
+        check(result)
     except util.UserError as error:
         problems.append(_one_line(error))
-    except (TypeError, ValueError, AttributeError, LookupError, OSError) as error:
+    except (*MALFORMED, OSError) as error:
         problems.append(f"cannot be read: {path}: {type(error).__name__}: {_one_line(error)}")
     else:
         return result
@@ -216,7 +240,7 @@ def cells_of(result: Any, known: Mapping[str, Any]) -> Iterator[Cell]:
             stats = result.get_result_stats(name, lists)
         for combination, value, stat in zip(combinations, values, stats, strict=True):
             why = reason or ("" if combination in ran else "this parameter was not run")
-            shown = math.nan if why else _number(value)
+            shown = math.nan if why else value
             if shown is not None and math.isnan(shown):
                 why = why or "skipped"
             parameters = zip(benchmark["param_names"], map(plain, combination), strict=True)
@@ -224,10 +248,11 @@ def cells_of(result: Any, known: Mapping[str, Any]) -> Iterator[Cell]:
                 *where,
                 name,
                 tuple(parameters),
-                benchmark["unit"],
+                benchmark.get("unit", ""),
                 shown,
                 why,
                 _interval(stat),
+                _spread(stat),
             )
 
 
@@ -236,14 +261,10 @@ def _absent(result: Any, name: str, benchmark: Mapping[str, Any]) -> str:
     if name not in result.get_all_result_keys():
         return "not run"
     # asv takes a result without a version for a current one; a zero needs better proof.
-    if result.benchmark_version.get(name) != benchmark["version"]:
+    version = result.benchmark_version.get(name)
+    if version is None or version != benchmark.get("version"):
         return "measured with an outdated version of the benchmark"
     return ""
-
-
-def _number(value: Any) -> float | None:
-    """What is no number is a failure."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _interval(stat: Any) -> tuple[float, float] | None:
@@ -251,6 +272,11 @@ def _interval(stat: Any) -> tuple[float, float] | None:
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return None
     return float(low), float(high)
+
+
+def _spread(stat: Any) -> float | None:
+    low, high = (stat or {}).get("q_25"), (stat or {}).get("q_75")
+    return None if low is None or high is None else (high - low) / 2
 
 
 def _ratio_interval(before: Cell, after: Cell) -> tuple[float, float] | None:
@@ -287,7 +313,11 @@ def _variables(row: Mapping[tuple[str, str | None], str]) -> dict[str, str]:
 
 
 def _describe(row: Mapping[tuple[str, str | None], str]) -> str:
-    parts = [f"{key} {value}".strip() for (kind, key), value in row.items() if kind == "req"]
+    parts = [
+        f"{key or kind} {value}".strip()
+        for (kind, key), value in row.items()
+        if kind in ("python", "req")
+    ]
     parts += [f"{key}={value}" for key, value in _variables(row).items()]
     return f"({', '.join(parts)})"
 
@@ -300,7 +330,7 @@ def _is_row(row: Mapping[tuple[str, str | None], str], result: Any) -> bool:
     requirements = {key: value for (kind, key), value in row.items() if kind == "req"}
     tags = {"env": "build", "env_nobuild": "nobuild"}
     variables = {(tags[kind], key): v for (kind, key), v in row.items() if kind in tags}
-    python = result.params.get("python", "")
+    python = row.get(("python", None)) or result.params.get("python", "")
     return bool(get_env_name(tool, python, requirements, variables) == result.env_name)
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.clients.loader import ClientError
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.processes import START_SECONDS
+from benchmarks.harness.records import keep
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
 from benchmarks.harness.scenarios import find_scenario
 from benchmarks.harness.supervise import GRACE, Request, run_trial
@@ -37,6 +38,11 @@ CLIENT = "amqpool"
 SEEDS = (1, 2, 3, 4, 5, 6)
 #: Each of these costs every further run a stall window or more: the next seeds are not run.
 STOPPERS = ("deadlocks", "crashes", "unavailable")
+#: number, repeat, rounds and warm-up of the ``time_`` benchmarks: one sample in each of eight rounds,
+#: which ``asv continuous`` runs in turn for both commits. Samples of one round share the machine's
+#: mood of that moment, and asv takes each for independent: with six of them in each of two rounds,
+#: a commit without a change came out 1.7 times slower while other work had the second core.
+ONE_A_ROUND = (1, 1, 8, 0)
 #: Blocks into which the cycles of a trial are cut: the samples of a recovery percentile. Six for
 #: the same reason.
 BLOCKS = 6
@@ -91,6 +97,8 @@ def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured:
             runs[load].append(run)
             if any(run.violations.get(name) for name in STOPPERS):
                 break
+    # asv keeps neither witnesses nor single cycles.
+    keep(scenario, len(seeds), {load: [asdict(run) for run in of] for load, of in runs.items()})
     return Measured(scenario, len(seeds), runs)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.gate import EMBEDDED, Cell, Planned, Sheet, Stored
 from tools import bench, bench_summary
-from tools.bench_summary import Cell
 from tools.no_change import changes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,17 +18,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def violations(value: float | None, invariant: str = "deadlocks") -> Cell:
     parameters = (("load", "10x100"), ("invariant", invariant))
-    return Cell("stability.ChaosNoDeadlock.track_violations", parameters, "violations", value)
+    name = "stability.ChaosNoDeadlock.track_violations"
+    return Cell("m", "e", EMBEDDED, name, parameters, "violations", value, "skipped")
 
 
 def measure(value: float | None) -> Cell:
-    return Cell("throughput.Publish.time_publish", (("threads", "10"),), "seconds", value)
+    parameters = (("threads", "10"),)
+    name = "throughput.Publish.time_publish"
+    return Cell("m", "e", EMBEDDED, name, parameters, "seconds", value, "skipped")
+
+
+def stored(cells: list[Cell]) -> Stored:
+    """What the gate would have read: one environment, or none when there are no cells."""
+    sheets = (Sheet("m", "e", EMBEDDED, True, tuple(cells)),) if cells else ()
+    return Stored("c" * 40, sheets, (Planned(EMBEDDED, "(amqp)", bool(cells)),))
 
 
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
-        pytest.param([], ["nothing was measured"], id="empty"),
+        pytest.param([], ["embedded: the whole environment (amqp)"], id="empty"),
         pytest.param([violations(0), violations(0.0), measure(0.2)], [], id="sane"),
         pytest.param(
             [violations(0), violations(3, "leaks"), violations(None), violations(math.nan)],
@@ -50,12 +59,12 @@ def measure(value: float | None) -> Cell:
     ],
 )
 def test_problems(cells: list[Cell], expected: list[str]) -> None:
-    assert bench_summary.problems(cells) == expected
+    assert bench_summary.problems(stored(cells)) == expected
 
 
 def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str]) -> None:
     bench_summary.show(
-        [violations(0), violations(7, "leaks"), violations(None, "crashes"), measure(0.25)]
+        stored([violations(0), violations(7, "leaks"), violations(None, "crashes"), measure(0.25)])
     )
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["ChaosNoDeadlock", "10x100", "0", "7", "failed"] in shown
@@ -68,7 +77,11 @@ def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str])
         pytest.param({}, [violations(0), measure(0.2)], bench.HOLDS, id="all is well"),
         pytest.param({}, [violations(1)], bench.BROKEN, id="a violation, though asv exits 0"),
         pytest.param({}, [violations(None)], bench.BROKEN, id="a failure, though asv exits 0"),
-        pytest.param({}, [], bench.BROKEN, id="nothing was measured"),
+        pytest.param({}, [violations(math.nan)], bench.USAGE, id="a violation not measured"),
+        pytest.param(
+            {}, [violations(0), measure(math.nan)], bench.USAGE, id="a measure was skipped"
+        ),
+        pytest.param({}, [], bench.USAGE, id="nothing was measured"),
         pytest.param({"run": 2}, [violations(0)], bench.BROKEN, id="a benchmark raised"),
         pytest.param(
             {"run": 1}, [violations(0)], bench.USAGE, id="old results of a run that failed"
@@ -83,7 +96,7 @@ def test_the_exit_status_of_make_bench(
     monkeypatch: pytest.MonkeyPatch, statuses: dict[str, int], cells: list[Cell], expected: int
 ) -> None:
     monkeypatch.setattr(bench, "_asv", lambda verb, *rest, quiet=False: statuses.get(verb, 0))
-    monkeypatch.setattr(bench_summary, "read", lambda folder, commit: cells)
+    monkeypatch.setattr(bench_summary, "read", lambda folder, commit: stored(cells))
     assert bench._measure("0123456789abcdef") == expected
 
 
