@@ -38,7 +38,7 @@ CLIENT = "amqpool"
 SEEDS = (1, 2, 3, 4, 5, 6)
 #: Each of these costs every further run a stall window or more: the next seeds are not run.
 STOPPERS = ("deadlocks", "crashes", "unavailable")
-#: number, repeat, rounds and warm-up of the ``time_`` benchmarks: one sample in each of eight rounds,
+#: number, repeat, rounds and warm-up of the ``time_`` benchmarks: one sample in each of 8 rounds,
 #: which ``asv continuous`` runs in turn for both commits. Samples of one round share the machine's
 #: mood of that moment, and asv takes each for independent: with six of them in each of two rounds,
 #: a commit without a change came out 1.7 times slower while other work had the second core.
