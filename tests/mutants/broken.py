@@ -9,6 +9,7 @@ why for each of them. No other counter may rise.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
@@ -20,17 +21,8 @@ from typing import Any, ClassVar
 
 from benchmarks.clients.amqpool import AmqpoolClient
 
-
-class Every:
-    """True on every n-th call, whichever thread makes it; or on the n-th alone."""
-
-    def __init__(self, n: int, once: bool = False) -> None:
-        self._n, self._once = n, once
-        self._calls = itertools.count(1)  # next() is atomic in CPython
-
-    def __call__(self) -> bool:
-        number = next(self._calls)
-        return number == self._n if self._once else number % self._n == 0
+#: What a mutant answers when the real method is to go on.
+GO_ON: Any = object()
 
 
 class Mutant(AmqpoolClient):
@@ -49,37 +41,63 @@ class Mutant(AmqpoolClient):
         raise NotImplementedError
 
 
-def wrap(owner: type, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace a method by what ``make`` builds around it."""
-    setattr(owner, name, make(getattr(owner, name)))
+def wrap(path: str, make: Callable[[Any], Any]) -> None:
+    """Replace ``module:Class.method`` of the pool by what ``make`` builds around it."""
+    module, _, names = path.partition(":")
+    owner, method = names.split(".")
+    kind = getattr(importlib.import_module(module), owner)
+    setattr(kind, method, make(getattr(kind, method)))
+
+
+class Nth(Mutant):
+    """Base: every n-th call of one method, whichever thread makes it, goes wrong; or one alone."""
+
+    method: ClassVar[str]
+    every: ClassVar[int]
+    once: ClassVar[bool] = False
+
+    def goes_wrong(self, target: Any) -> Any:
+        """Happens instead of the method; GO_ON lets it follow."""
+        raise NotImplementedError
+
+    def mutate(self) -> None:
+        calls = itertools.count(1)  # next() is atomic in CPython
+
+        def make(method: Any) -> Any:
+            def patched(target: Any, *args: Any, **kwargs: Any) -> Any:
+                number = next(calls)
+                if number == self.every if self.once else number % self.every == 0:
+                    answer = self.goes_wrong(target)
+                    if answer is not GO_ON:
+                        return answer
+                return method(target, *args, **kwargs)
+
+            return patched
+
+        wrap(self.method, make)
+
+
+PUBLISH = "amqpool:SharedChannel.basic_publish"
+DRAIN = "amqpool:ChannelPool.drain_events"
 
 
 # -- deadlocks -------------------------------------------------------------------------------
 
 
-class OnePublishBlocksForEver(Mutant):
+class OnePublishBlocksForEver(Nth):
     """The 60th publish waits for a lock that nobody will ever release: one thread hangs.
 
     Nothing else rises: its channel is missing, and the others share what is left.
     """
 
     rises = frozenset({"deadlocks"})
+    method, every, once = PUBLISH, 60, True
 
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        due, lock = Every(60, once=True), threading.Lock()
+    def goes_wrong(self, target: Any) -> Any:
+        lock = threading.Lock()
         lock.acquire()
-
-        def make(publish: Any) -> Any:
-            def basic_publish(channel: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    lock.acquire()
-                return publish(channel, *args, **kwargs)
-
-            return basic_publish
-
-        wrap(SharedChannel, "basic_publish", make)
+        lock.acquire()
+        return GO_ON
 
 
 class LockOrderInversion(Mutant):
@@ -92,95 +110,62 @@ class LockOrderInversion(Mutant):
     rises = frozenset({"deadlocks", "unexpected_errors"})
 
     def mutate(self) -> None:
-        from amqpool import ChannelPool, SharedChannel
-
         pool_lock, channel_lock = threading.Lock(), threading.Lock()
 
-        def make_publish(publish: Any) -> Any:
-            def basic_publish(channel: Any, *args: Any, **kwargs: Any) -> Any:
-                with pool_lock:
-                    time.sleep(0.002)
-                    with channel_lock:
-                        return publish(channel, *args, **kwargs)
+        def nested(first: Any, second: Any) -> Callable[[Any], Any]:
+            def make(method: Any) -> Any:
+                def patched(*args: Any, **kwargs: Any) -> Any:
+                    with first:
+                        time.sleep(0.002)
+                        with second:
+                            return method(*args, **kwargs)
 
-            return basic_publish
+                return patched
 
-        def make_release(release: Any) -> Any:
-            def release_lease(pool: Any, lease: Any) -> Any:
-                with channel_lock:
-                    time.sleep(0.002)
-                    with pool_lock:
-                        return release(pool, lease)
+            return make
 
-            return release_lease
-
-        wrap(SharedChannel, "basic_publish", make_publish)
-        wrap(ChannelPool, "release", make_release)
+        wrap(PUBLISH, nested(pool_lock, channel_lock))
+        wrap("amqpool:ChannelPool.release", nested(channel_lock, pool_lock))
 
 
 # -- lost frames -----------------------------------------------------------------------------
 
 
-class DeliveryDropped(Mutant):
+class DeliveryDropped(Nth):
     """Every 31st delivery that came in is handed to nobody.
 
     The dropped ones stay unacked and are requeued at close: nothing else rises.
     """
 
     rises = frozenset({"lost_frames"})
+    method, every = "amqpool:SharedChannel._on_basic_deliver", 31
 
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        due = Every(31)
-
-        def make(deliver: Any) -> Any:
-            def _on_basic_deliver(channel: Any, *args: Any) -> Any:
-                return None if due() else deliver(channel, *args)
-
-            return _on_basic_deliver
-
-        wrap(SharedChannel, "_on_basic_deliver", make)
+    def goes_wrong(self, target: Any) -> Any:
+        return None
 
 
-class ReturnDropped(Mutant):
+class ReturnDropped(Nth):
     """Every 7th basic.return is not matched with its publish: the application never hears of it."""
 
     rises = frozenset({"lost_frames"})
+    method, every = "amqpool.confirms:ConfirmBook.returned", 7
 
-    def mutate(self) -> None:
-        from amqpool.confirms import ConfirmBook
-
-        due = Every(7)
-
-        def make(returned: Any) -> Any:
-            def patched(book: Any, *args: Any) -> Any:
-                return True if due() else returned(book, *args)
-
-            return patched
-
-        wrap(ConfirmBook, "returned", make)
+    def goes_wrong(self, target: Any) -> Any:
+        return True
 
 
-class PublishDropped(Mutant):
+class PublishDropped(Nth):
     """Every 25th publish reports success and an ack, and sends nothing."""
 
     rises = frozenset({"lost_frames"})
+    method, every = PUBLISH, 25
 
-    every: ClassVar[int] = 25
+    def goes_wrong(self, target: Any) -> Any:
+        from amqpool import Confirmation
 
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        due = Every(self.every)
-
-        def make(publish: Any) -> Any:
-            def basic_publish(channel: Any, *args: Any, **kwargs: Any) -> Any:
-                return _acked(channel) if due() else publish(channel, *args, **kwargs)
-
-            return basic_publish
-
-        wrap(SharedChannel, "basic_publish", make)
+        confirmation = Confirmation(0, target.inbox, 1.0)
+        confirmation.outcome = "ack"
+        return confirmation
 
 
 class PublishDoesNothing(PublishDropped):
@@ -192,31 +177,14 @@ class PublishDoesNothing(PublishDropped):
     every = 1
 
 
-class AckDropped(Mutant):
+class AckDropped(Nth):
     """Every 40th basic.ack is reported as sent and is not."""
 
     rises = frozenset({"lost_frames"})
+    method, every = "amqpool:SharedChannel.basic_ack", 40
 
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        due = Every(40)
-
-        def make(ack: Any) -> Any:
-            def basic_ack(channel: Any, *args: Any, **kwargs: Any) -> Any:
-                return None if due() else ack(channel, *args, **kwargs)
-
-            return basic_ack
-
-        wrap(SharedChannel, "basic_ack", make)
-
-
-def _acked(channel: Any) -> Any:
-    from amqpool import Confirmation
-
-    confirmation = Confirmation(0, channel.inbox, 1.0)
-    confirmation.outcome = "ack"
-    return confirmation
+    def goes_wrong(self, target: Any) -> Any:
+        return None
 
 
 # -- double releases -------------------------------------------------------------------------
@@ -235,8 +203,6 @@ class TwiceInTheFreeList(Mutant):
     may_rise = frozenset({"unexpected_errors"})
 
     def mutate(self) -> None:
-        from amqpool.roster import Roster
-
         def make(settled: Any) -> Any:
             def patched(roster: Any, slots: Any, channel: Any, gone: Any) -> Any:
                 if gone is None and channel in slots.settling:
@@ -245,7 +211,7 @@ class TwiceInTheFreeList(Mutant):
 
             return patched
 
-        wrap(Roster, "settled", make)
+        wrap("amqpool.roster:Roster.settled", make)
 
 
 class FreeListNotEmptied(Mutant):
@@ -260,132 +226,83 @@ class FreeListNotEmptied(Mutant):
     may_rise = frozenset({"unexpected_errors"})
 
     def mutate(self) -> None:
-        from amqpool.roster import Roster
-
-        due = Every(20)
+        leases = itertools.count(1)
 
         def make(lend: Any) -> Any:
             def patched(roster: Any, lease: Any) -> Any:
                 lend(roster, lease)
-                if due():
+                if next(leases) % 20 == 0:
                     lease.slots.idle.append(lease.held)
 
             return patched
 
-        wrap(Roster, "lend", make)
+        wrap("amqpool.roster:Roster.lend", make)
 
 
 # -- KeyError: None --------------------------------------------------------------------------
 
 
-class DrainRaisesKeyErrorNone(Mutant):
+class DrainRaisesKeyErrorNone(Nth):
     """A channel's id was reset to None and is looked up: every 20th drain raises KeyError(None)."""
 
     rises = frozenset({"keyerror_none"})
+    method, every = DRAIN, 20
 
-    def mutate(self) -> None:
-        from amqpool import ChannelPool
-
-        due = Every(20)
-
-        def make(drain: Any) -> Any:
-            def drain_events(pool: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    {1: "channel"}[None]  # type: ignore[index]
-                return drain(pool, *args, **kwargs)
-
-            return drain_events
-
-        wrap(ChannelPool, "drain_events", make)
+    def goes_wrong(self, target: Any) -> Any:
+        return {1: "channel"}[None]  # type: ignore[index]
 
 
-class KeyErrorNoneInTheLog(Mutant):
+class KeyErrorNoneInTheLog(DrainRaisesKeyErrorNone):
     """The same error, swallowed and logged by the client: it counts all the same."""
 
-    rises = frozenset({"keyerror_none"})
-
-    def mutate(self) -> None:
-        from amqpool import ChannelPool
-
-        due = Every(20)
-
-        def make(drain: Any) -> Any:
-            def drain_events(pool: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    try:
-                        {1: "channel"}[None]  # type: ignore[index]
-                    except KeyError:
-                        logging.getLogger("mutant").exception("could not dispatch")
-                return drain(pool, *args, **kwargs)
-
-            return drain_events
-
-        wrap(ChannelPool, "drain_events", make)
+    def goes_wrong(self, target: Any) -> Any:
+        try:
+            super().goes_wrong(target)
+        except KeyError:
+            logging.getLogger("mutant").exception("could not dispatch")
+        return GO_ON
 
 
 # -- unexpected errors -----------------------------------------------------------------------
 
 
-class StaleError(Mutant):
+class StaleError(Nth):
     """Every 20th drain raises a connection error of long ago, on a healthy connection."""
 
     rises = frozenset({"unexpected_errors"})
+    method, every = DRAIN, 20
 
-    def mutate(self) -> None:
-        from amqpool import ChannelPool, ConnectionLost
+    def goes_wrong(self, target: Any) -> Any:
+        from amqpool import ConnectionLost
 
-        due = Every(20)
-
-        def make(drain: Any) -> Any:
-            def drain_events(pool: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    raise ConnectionLost("an error of the round before")
-                return drain(pool, *args, **kwargs)
-
-            return drain_events
-
-        wrap(ChannelPool, "drain_events", make)
+        raise ConnectionLost("an error of the round before")
 
 
-class EveryPublishRaises(Mutant):
+class EveryPublishRaises(Nth):
     """Every publish raises, with an error that the client does not declare.
 
     The probe after heal meets it as well: the client is unavailable.
     """
 
     rises = frozenset({"unexpected_errors", "unavailable"})
+    method, every = PUBLISH, 1
 
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        def basic_publish(channel: Any, *args: Any, **kwargs: Any) -> Any:
-            raise RuntimeError("publish is broken")
-
-        SharedChannel.basic_publish = basic_publish
+    def goes_wrong(self, target: Any) -> Any:
+        raise RuntimeError("publish is broken")
 
 
-class ThreadDies(Mutant):
+class ThreadDies(Nth):
     """A helper thread of the client dies of an error that nobody catches."""
 
     rises = frozenset({"unexpected_errors"})
+    method, every, once = DRAIN, 50, True
 
-    def mutate(self) -> None:
-        from amqpool import ChannelPool
-
-        due = Every(50, once=True)
-
+    def goes_wrong(self, target: Any) -> Any:
         def fail() -> None:
             raise RuntimeError("the helper thread is broken")
 
-        def make(drain: Any) -> Any:
-            def drain_events(pool: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    threading.Thread(target=fail, name="mutant-helper", daemon=True).start()
-                return drain(pool, *args, **kwargs)
-
-            return drain_events
-
-        wrap(ChannelPool, "drain_events", make)
+        threading.Thread(target=fail, name="mutant-helper", daemon=True).start()
+        return GO_ON
 
 
 # -- unavailable -----------------------------------------------------------------------------
@@ -402,66 +319,47 @@ class NeverReconnects(Mutant):
     rises = frozenset({"unexpected_errors", "unavailable"})
 
     def mutate(self) -> None:
-        from amqpool import ChannelPool
-
         def make(connector: Any) -> Any:
-            def _connector(pool: Any, *args: Any) -> Any:
+            def patched(pool: Any, *args: Any) -> Any:
                 if pool.generation:
                     raise OSError("no route to the broker")
                 return connector(pool, *args)
 
-            return _connector
+            return patched
 
-        wrap(ChannelPool, "_connector", make)
+        wrap("amqpool:ChannelPool._connector", make)
 
 
-class CloseNeverReturns(Mutant):
+class CloseNeverReturns(Nth):
     """close() waits for itself."""
 
     rises = frozenset({"unavailable"})
+    method, every = "amqpool:ChannelPool.close", 1
 
-    def mutate(self) -> None:
-        from amqpool import ChannelPool
-
-        def close(pool: Any, timeout: float = 10.0) -> bool:
-            threading.Event().wait()
-            return True
-
-        ChannelPool.close = close  # type: ignore[method-assign]
+    def goes_wrong(self, target: Any) -> Any:
+        threading.Event().wait()
+        return GO_ON
 
 
 # -- crashes ---------------------------------------------------------------------------------
 
 
-class ExitsInTheMiddle(Mutant):
+class ExitsInTheMiddle(Nth):
     """The 60th publish ends the process, with status 0 and without a word."""
 
     rises = frozenset({"crashes"})
+    method, every, once = PUBLISH, 60, True
 
-    def end(self) -> None:
+    def goes_wrong(self, target: Any) -> Any:
         os._exit(0)
-
-    def mutate(self) -> None:
-        from amqpool import SharedChannel
-
-        due = Every(60, once=True)
-
-        def make(publish: Any) -> Any:
-            def basic_publish(channel: Any, *args: Any, **kwargs: Any) -> Any:
-                if due():
-                    self.end()
-                return publish(channel, *args, **kwargs)
-
-            return basic_publish
-
-        wrap(SharedChannel, "basic_publish", make)
 
 
 class Segfaults(ExitsInTheMiddle):
     """The 60th publish kills the process by a signal, as broken C code does."""
 
-    def end(self) -> None:
+    def goes_wrong(self, target: Any) -> Any:
         os.kill(os.getpid(), signal.SIGSEGV)
+        return GO_ON
 
 
 MUTANTS: tuple[type[Mutant], ...] = (
