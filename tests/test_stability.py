@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.request import Request
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import Request, run_trial
+from benchmarks.harness.supervise import run_trial
 
 SEED = 1
 

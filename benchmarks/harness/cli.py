@@ -20,9 +20,10 @@ from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
 from benchmarks.harness.processes import EnvironmentProblem
+from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, VALID
 from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
-from benchmarks.harness.supervise import Request, run_trial
+from benchmarks.harness.supervise import run_trial
 from benchmarks.harness.table import print_result
 
 HOLDS, VIOLATED, USAGE, UNCLEAR = 0, 1, 2, 3

@@ -5,17 +5,14 @@ Percentiles are numpy's; an empty sample gives None, never 0 and never NaN.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from benchmarks.harness.checkers import Evidence, Finding
 from benchmarks.harness.plan import Plan
-
-if TYPE_CHECKING:
-    from benchmarks.harness.supervise import Request
+from benchmarks.harness.request import Request, replay_command
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 
@@ -47,17 +44,6 @@ class TrialResult:
 def percentile(values: list[float], q: float) -> float | None:
     """The q-th percentile in the unit of ``values``, or None where there are none."""
     return float(np.percentile(np.asarray(values), q)) if values else None
-
-
-def replay_command(request: Request) -> str:
-    """The command that runs the same plan again."""
-    words = ["python", "-m", "benchmarks.harness", "run", request.scenario]
-    words += ["--load", request.load, "--seed", str(request.seed), "--client", request.client]
-    if request.fault:
-        words += ["--fault", request.fault]
-    if request.seconds:
-        words += ["--seconds", f"{request.seconds:g}"]
-    return shlex.join(words)
 
 
 def verdict_of(findings: dict[str, Finding], reasons: list[str]) -> str:

@@ -24,9 +24,10 @@ from benchmarks.clients.loader import ClientError
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.processes import START_SECONDS
 from benchmarks.harness.records import keep
+from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import GRACE, Request, run_trial
+from benchmarks.harness.supervise import GRACE, run_trial
 
 #: asv measures the pool of the commit and nothing else.
 CLIENT = "amqpool"

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from benchmarks.harness.books import books
 from benchmarks.harness.checkers import Evidence, doubts, judge
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
+from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult, make_result
 from benchmarks.harness.scenarios import find_scenario
 from benchmarks.proxy.control import Control, ControlError
@@ -42,18 +42,6 @@ ROOM = 1024 * 1024
 POLL = 0.02
 #: Who logs in at the embedded broker: RabbitMQ's own default on loopback, no secret.
 USER = PASSWORD = "guest"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be tried. ``load`` as it is written; ``seconds`` None: the scenario's own."""
-
-    scenario: str
-    load: str
-    seed: int = 1
-    client: str = "amqpool"
-    fault: str | None = None
-    seconds: float | None = None
 
 
 def run_trial(request: Request, show: Callable[[str], None] | None = None) -> TrialResult:

@@ -13,10 +13,10 @@ from benchmarks import recovery, stability
 from benchmarks.clients.loader import ClientError
 from benchmarks.harness import suite
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.harness.suite import Measured, SeededRun
-from benchmarks.harness.supervise import Request
 
 
 def run(verdict: str = VALID, seed: int = 1, **counts: int | None) -> SeededRun:

@@ -14,9 +14,9 @@ import pytest
 from benchmarks.harness import cli
 from benchmarks.harness.checkers import INVARIANTS, Evidence, Finding
 from benchmarks.harness.plan import make_plan
+from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult, make_result
 from benchmarks.harness.scenarios import SCENARIOS, find_scenario
-from benchmarks.harness.supervise import Request
 from tests.harness.reports import evidence
 
 LOCKED = f"{Path(__file__).parents[2]}/examples/locked_pyamqp.py:Locked"

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.harness.checkers import INVARIANTS, Evidence, Finding, judge
 from benchmarks.harness.plan import make_plan
+from benchmarks.harness.request import Request, replay_command
 from benchmarks.harness.result import (
     INVALID,
     UNKNOWN,
@@ -17,11 +18,9 @@ from benchmarks.harness.result import (
     describe,
     make_result,
     percentile,
-    replay_command,
     verdict_of,
 )
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import Request
 from tests.harness.reports import add_error, books, evidence, report
 
 REQUEST = Request("chaos_with_connection_kills", "4x6x2", 7, "here/a client.py:Mine", "rst", 30.0)

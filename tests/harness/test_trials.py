@@ -22,8 +22,9 @@ from benchmarks.harness import supervise
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.processes import EnvironmentProblem
+from benchmarks.harness.request import Request
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import Request, run_trial
+from benchmarks.harness.supervise import run_trial
 
 ROOT = Path(__file__).parents[2]
 LOCKED = f"{ROOT}/examples/locked_pyamqp.py:Locked"

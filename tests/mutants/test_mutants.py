@@ -13,7 +13,8 @@ from types import ModuleType
 import pytest
 
 from benchmarks.harness.checkers import INVARIANTS
-from benchmarks.harness.supervise import Request, run_trial
+from benchmarks.harness.request import Request
+from benchmarks.harness.supervise import run_trial
 
 BROKEN = Path(__file__).with_name("broken.py")
 
