@@ -69,7 +69,7 @@ def _raised_by_lookup(trace: TracebackType | None) -> bool:
 
 
 def has_keyerror_none(error: BaseException) -> bool:
-    """Does ``KeyError(None)`` escape with this exception (DESIGN, ``keyerror_none``)?"""
+    """Does ``KeyError(None)`` escape with this exception (invariant ``keyerror_none``)?"""
     return any(
         isinstance(link, KeyError)
         and link.args == (None,)

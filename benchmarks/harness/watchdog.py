@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.harness.progress import Slot
 
-#: DESIGN: the shortest stall window, in seconds.
+#: The shortest stall window, in seconds: far above what any sound operation takes.
 STALL_SECONDS = 5.0
 #: The window is this much above the longest bound of the client: a busy machine is no deadlock.
 MARGIN = 1.5
