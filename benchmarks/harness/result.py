@@ -19,7 +19,9 @@ VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 
 @dataclass(frozen=True)
 class TrialResult:
-    """``document`` is what ``--json`` writes (docs/trial.md); ``recoveries_ms`` the raw latencies, in order.
+    """``document`` is what ``--json`` writes (docs/trial.md).
+
+    ``recoveries_ms``: the raw latencies, in order.
 
     ``interrupted``: the user ended the trial, so whoever runs several must not start the next.
     """
