@@ -239,7 +239,11 @@ class Worker:
         return True
 
     def _settle(self) -> None:
-        """Drain until every receipt is known, within the recovery bound."""
+        """Drain until every receipt is known, within the recovery bound.
+
+        Whatever a drain raises is on record and no reason to look away: a receipt that nobody
+        asks for any more would be taken for a lost confirm.
+        """
         deadline = time.monotonic() + self._client.bounds.recovery
         self._collect()
         while self._receipts and time.monotonic() < deadline:
@@ -251,8 +255,8 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - recorded, every one of them
                 kind = self._context.recorder.record("operation", "settle", error)
                 self._slot.end(kind == "contract")
-                if kind == "unexpected":
-                    return
+                if kind != "contract":
+                    self._context.aborted.wait(RETRY_PAUSE[1])
             else:
                 self._slot.end(True)
             self._collect()
