@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 from benchmarks.harness.progress import Progress
-from benchmarks.proxy.control import Control, ControlError
+from benchmarks.proxy.control import Control
+from benchmarks.wire.control import ControlError
 
 #: How often the nemesis asks the proxy whether a connection is up again: the round trip itself
 #: takes some 0.1 ms, and a reconnect a few ms.

@@ -30,8 +30,9 @@ from benchmarks.harness.processes import EnvironmentProblem, Service, stop_proce
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult, make_result
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.proxy.control import Control, ControlError
+from benchmarks.proxy.control import Control
 from benchmarks.wire.client import WireClient, WireError
+from benchmarks.wire.control import ControlError
 
 #: Seconds beyond its own deadline before a trial is taken for hung: the watchdog inside it ends
 #: it at the deadline, writes all stacks and the report.

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.proxy.commands import CommandError, Commands
 from benchmarks.proxy.faults import FAULTS
 from benchmarks.proxy.ledger import Ledger
 from benchmarks.proxy.link import Link
+from benchmarks.wire.commands import CommandError, Commands
 
 #: Connections that may wait to be accepted: all threads of the largest load may come at once.
 BACKLOG: Final = 1024

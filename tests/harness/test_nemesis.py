@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.harness.nemesis import Nemesis
 from benchmarks.harness.progress import Progress
-from benchmarks.proxy.control import Control, ControlError
+from benchmarks.proxy.control import Control
+from benchmarks.wire.control import ControlError
 
 DEADLINE = 10.0
 MISSED: dict[str, Any] = {"fired": False, "why": "no connection that is ready"}

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.proxy.commands import LINE_LIMIT, SESSION_LIMIT
-from benchmarks.proxy.control import ANSWER_LIMIT, Control, ControlError
+from benchmarks.proxy.control import Control
+from benchmarks.wire.commands import LINE_LIMIT, SESSION_LIMIT
+from benchmarks.wire.control import ANSWER_LIMIT, ControlError
 from tests.proxy.stage import DEADLINE, TOKEN, ProxyProcess, running, to_end, until
 
 

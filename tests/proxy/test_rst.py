@@ -14,9 +14,9 @@ from typing import Any, cast
 import pamqp.commands as c
 import pytest
 
-from benchmarks.proxy.control import ControlError
 from benchmarks.proxy.faults import rst
 from benchmarks.proxy.link import Link
+from benchmarks.wire.control import ControlError
 from benchmarks.wire.frames import PROTOCOL_HEADER
 from tests.proxy.stage import (
     DEADLINE,

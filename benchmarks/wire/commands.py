@@ -1,7 +1,7 @@
-"""The control port: requests as JSON lines, each with the token, answered one by one.
+"""The control port of proxy and broker: JSON lines, each with the token, answered one by one.
 
-It owns the control listener, its sessions and the form of a request; what a request does is the
-proxy's. It never lets a stranger act: a wrong token or a line that is too long is refused and
+It owns the control listener, its sessions and the form of a request; what a request does is its
+owner's. It never lets a stranger act: a wrong token or a line that is too long is refused and
 its session closed. It prevents another process on the machine from killing connections or
 writing files in our name.
 """
