@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants conformance bench pages gate test-asv test-browser
+.PHONY: help venv test lint mutants soak overhead conformance bench pages gate test-asv test-browser
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -23,10 +23,17 @@ $(STAMP): pyproject.toml
 	touch $@
 
 test: $(STAMP) ## pass the tests: minutes, no service needed
-	$(PY) -m pytest -m "not asv and not conformance" $(ARGS)
+	$(PY) -m pytest -m "not asv and not conformance and not mutants" $(ARGS)
 
-mutants: $(STAMP) ## see every counter rise on a client that is broken on purpose
-	$(PY) -m pytest tests/mutants $(ARGS)
+SEEDS ?= 1
+mutants: $(STAMP) ## see every counter rise on clients that are broken on purpose; SEEDS=10 for ten seeds each
+	$(PY) -m tools.mutants --seeds $(SEEDS) $(ARGS)
+
+soak: $(STAMP) ## 200 trials over all scenarios, each with a seed of its own: no false alarm
+	$(PY) -m tools.soak $(ARGS)
+
+overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
+	$(PY) -m tools.overhead $(ARGS)
 
 conformance: $(STAMP) ## py-amqp's own integration suite against the embedded broker
 	$(PY) tools/conformance.py

@@ -27,6 +27,7 @@ from amqp.serialization import dumps
 from .channel import SharedChannel
 from .decode import decode_args
 from .dial import transport
+from .draining import dispatch_next
 from .errors import ConnectionLost, DrainTimeout, FrameError, LoginRefused, PoolError
 from .exits import flush_at_exit
 from .frames import FRAME_MIN_SIZE, Sig, method_frame
@@ -327,16 +328,7 @@ class SharedConnection(OneReader):
 
     def drain_one(self, deadline: float) -> bool:
         """Dispatch one connection event; False at the deadline (monotonic seconds)."""
-        try:
-            event = self.inbox.take(None, deadline)
-        except DeadlinePassed:
-            return False
-        assert event is not None
-        try:
-            self._dispatch(event)
-        finally:
-            self.inbox.dispatched()
-        return True
+        return dispatch_next(self.inbox, self._dispatch, deadline)
 
     def _dispatch(self, event: Event) -> None:
         sig = event.sig

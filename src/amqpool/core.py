@@ -28,6 +28,7 @@ from amqp.serialization import dumps
 
 from .confirms import ConfirmBook, ReturnedMessage, return_key
 from .decode import decode_args, decode_deliver, decode_message
+from .draining import dispatch_next
 from .errors import (
     ConnectionLost,
     DrainTimeout,
@@ -180,16 +181,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
 
     def drain_one(self, deadline: float) -> bool:
         """Dispatch one event; False at the deadline (monotonic seconds)."""
-        try:
-            event = self.inbox.take(None, deadline)
-        except DeadlinePassed:
-            return False
-        assert event is not None
-        try:
-            self._dispatch(event)
-        finally:
-            self.inbox.dispatched()
-        return True
+        return dispatch_next(self.inbox, self._dispatch, deadline)
 
     # -- dispatching, in a caller's thread ---------------------------------------------------
 

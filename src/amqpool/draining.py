@@ -1,6 +1,6 @@
-"""Waiting for several inboxes at once: a thread's own channels and its connection.
+"""Draining inboxes in the caller's thread: one, or a thread's own channels and its connection.
 
-The order of the steps is the whole of it: hang a waker on every inbox, then look into each, then
+For several at once the order of the steps is the whole of it: hang a waker on every inbox, then look into each, then
 wait. Whatever comes in after the look sets the waker, so nothing can come between looking and
 waiting. Wakers are `threading.Event`s that belong to the waiting thread; an inbox sets them under
 its own lock, which makes an event's lock a leaf below it.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .errors import LeaseEnded
-from .inbox import Inbox
+from .inbox import DeadlinePassed, Inbox
+from .parser import Event
 
 
 class Drainable(Protocol):
@@ -26,6 +27,23 @@ class Drainable(Protocol):
     def usable(self) -> bool: ...
 
     def drain_one(self, deadline: float) -> bool: ...
+
+
+def dispatch_next(inbox: Inbox, dispatch: Callable[[Event], None], deadline: float) -> bool:
+    """Dispatch the next event of one inbox in this thread; False at the deadline.
+
+    `deadline` in monotonic seconds. Raises what ended the inbox, and what `dispatch` raises.
+    """
+    try:
+        event = inbox.take(None, deadline)
+    except DeadlinePassed:
+        return False
+    assert event is not None
+    try:
+        dispatch(event)
+    finally:
+        inbox.dispatched()
+    return True
 
 
 def drain_any(sources: Sequence[Drainable], deadline: float) -> bool:
