@@ -1,9 +1,9 @@
 """Draining inboxes in the caller's thread: one, or a thread's own channels and its connection.
 
-For several at once the order of the steps is the whole of it: hang a waker on every inbox, then look into each, then
-wait. Whatever comes in after the look sets the waker, so nothing can come between looking and
-waiting. Wakers are `threading.Event`s that belong to the waiting thread; an inbox sets them under
-its own lock, which makes an event's lock a leaf below it.
+For several at once the order of the steps is the whole of it: hang a waker on every inbox, then
+look into each, then wait. Whatever comes in after the look sets the waker, so nothing can come
+between looking and waiting. Wakers are `threading.Event`s that belong to the waiting thread; an
+inbox sets them under its own lock, which makes an event's lock a leaf below it.
 """
 
 from __future__ import annotations
