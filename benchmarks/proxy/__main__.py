@@ -42,12 +42,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="proxy", description="frame-aware AMQP fault proxy")
     parser.add_argument("--upstream", type=_address, required=True, metavar="HOST:PORT")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument(
+        "--no-ledger",
+        action="store_true",
+        help="book no messages, to measure what booking them costs; there is nothing to judge then",
+    )
     arguments = parser.parse_args()
     token = os.environ.pop(TOKEN_VARIABLE, "")
     if not token:
         parser.error(f"set {TOKEN_VARIABLE} to the control token")
     try:
-        proxy = Proxy(arguments.upstream, arguments.port, token)
+        booking = not arguments.no_ledger
+        proxy = Proxy(arguments.upstream, arguments.port, token, booking=booking)
     except (OSError, OverflowError) as error:
         parser.error(f"cannot listen on 127.0.0.1:{arguments.port}: {error}")
     ready = {"port": proxy.port, "control": proxy.control_port, "pid": os.getpid()}

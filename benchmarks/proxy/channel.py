@@ -200,6 +200,11 @@ class Channel:
         self._confirming = True  # a second select does not restart the count
         self._book("confirm_select", {})
 
+    def _on_declare(self, payload: bytes) -> None:
+        queue, at = f.short_string(payload, 6)
+        passive = bool(f.OCTET.unpack_from(payload, at)[0] & 1)
+        self._book("declare", {"queue": queue, "passive": passive})
+
     def _on_consume(self, payload: bytes) -> None:
         queue, at = f.short_string(payload, 6)
         tag, at = f.short_string(payload, at)
@@ -322,6 +327,7 @@ _METHODS: Final[tuple[dict[int, Callable[[Channel, bytes], None]], ...]] = (
         f.CHANNEL_CLOSE: Channel._on_close,
         f.CHANNEL_CLOSE_OK: Channel._on_closed_ok,
         f.CONFIRM_SELECT: Channel._on_confirm_select,
+        f.QUEUE_DECLARE: Channel._on_declare,
         f.BASIC_PUBLISH: Channel._on_publish,
         f.BASIC_CONSUME: Channel._on_consume,
         f.BASIC_CANCEL: Channel._on_cancel,

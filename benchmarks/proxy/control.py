@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from benchmarks.wire.control import ControlSession
+
+#: Seconds between two questions whether a rule has fired: far below what a recovery takes, and
+#: the answer costs the proxy some 50 us.
+POLL: Final = 0.002
 
 
 class Status(TypedDict):
@@ -18,8 +23,14 @@ class Status(TypedDict):
     """Connections on which Connection.OpenOk went to the client."""
     up: list[int]
     """Generations that are ready and have not ended."""
+    links: int
+    """Connections whose sockets are not closed yet."""
     faults: int
     """Faults that fired."""
+    lasting: list[str]
+    """Kinds of fault that last now."""
+    armed: int
+    """Rules that are armed."""
     now: float
     """The proxy's time.monotonic(), which on Linux is the same clock in every process."""
 
@@ -31,6 +42,13 @@ class Fired(TypedDict, total=False):
     t: float
     generations: list[int]
     why: str
+
+
+class Healed(TypedDict):
+    """When lasting faults were ended, and the kinds of those that lasted."""
+
+    t: float
+    healed: list[str]
 
 
 class Written(TypedDict):
@@ -55,11 +73,39 @@ class Control(ControlSession):
     ) -> Fired:
         """Inject a fault on every connection that is ready, or on those of ``generations``.
 
-        Returns after it fired. ``fired`` is false when there was nothing to hit.
+        Returns after the first effect. ``fired`` is false when there was nothing to hit.
         """
         if generations is not None:
             options["generations"] = list(generations)
         answer: Fired = self.call("fault", kind=kind, **options)
+        return answer
+
+    def arm(self, kind: str, rule: Mapping[str, object], **options: object) -> int:
+        """Arm a fault that fires at a frame or a time; return the rule's number.
+
+        ``rule`` is ``{"direction", "frame", "nth", "where"}`` or ``{"at": seconds}``; an option
+        ``generations`` restricts it to these.
+        """
+        number: int = self.call("arm", kind=kind, rule=dict(rule), **options)["number"]
+        return number
+
+    def fired(self, number: int, timeout: float) -> Fired:
+        """Wait at most ``timeout`` seconds until the rule fired; afterwards it is still armed."""
+        deadline = time.monotonic() + timeout
+        while True:
+            answer: Fired = self.call("fired", number=number)
+            if answer["fired"] or time.monotonic() >= deadline:
+                return answer
+            time.sleep(POLL)
+
+    def disarm(self, number: int) -> bool:
+        """Take a rule back. False when it had fired already."""
+        disarmed: bool = self.call("disarm", number=number)["disarmed"]
+        return disarmed
+
+    def heal(self, kind: str | None = None) -> Healed:
+        """End the lasting faults of this kind; without one, all of them and every rule."""
+        answer: Healed = self.call("heal", kind=kind)
         return answer
 
     def ledger(self, path: Path | str) -> Written:

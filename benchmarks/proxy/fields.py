@@ -31,6 +31,7 @@ CHANNEL_OPEN: Final = 20 << 16 | 10
 CHANNEL_OPEN_OK: Final = 20 << 16 | 11
 CHANNEL_CLOSE: Final = 20 << 16 | 40
 CHANNEL_CLOSE_OK: Final = 20 << 16 | 41
+QUEUE_DECLARE: Final = 50 << 16 | 10
 QUEUE_DECLARE_OK: Final = 50 << 16 | 11
 BASIC_CONSUME: Final = 60 << 16 | 20
 BASIC_CONSUME_OK: Final = 60 << 16 | 21

@@ -1,65 +1,65 @@
 """One client connection and its upstream connection, and the frames that pass between them.
 
 It owns the two sockets, the two directions, back-pressure and how a connection ends. It never
-waits: the server's selector says when a socket is ready. Where one side is slow, the other is no
-longer read, so that TCP slows it down as it would without a proxy. It prevents a bad peer from
-hurting anybody but itself: garbage ends this link, and what one link holds is bounded by twice
-HIGH_WATER, one read and one frame each way.
+waits: the server's selector says when a socket is ready, its timers when a fault lets go. Where
+one side is slow, or a fault holds bytes, the other is no longer read, so that TCP slows it down
+as it would without a proxy. It prevents a bad peer from hurting anybody but itself: garbage ends
+this link, and what one link holds is bounded by twice HIGH_WATER, one read and one frame each way.
 """
 
 from __future__ import annotations
 
 import errno
+import select
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT
 from benchmarks.proxy.fields import Malformed
-from benchmarks.proxy.ledger import CLOSE, Generation
-from benchmarks.proxy.outbox import Outbox
-from benchmarks.proxy.stream import Stream, negotiated
+from benchmarks.proxy.ledger import BY_FAULT, CLOSE, Generation
+from benchmarks.proxy.pipe import Pipe
+from benchmarks.proxy.rules import Armed, Rules
+from benchmarks.proxy.stream import negotiated
+from benchmarks.proxy.valve import Shape
 from benchmarks.wire.frames import Frame, FrameError
 
-#: Bytes that may wait for a slow side before the other is no longer read: some thousand small
-#: messages, and a few frames of the default frame_max.
-HIGH_WATER: Final = 1024 * 1024
 #: Bytes per read. Above 64 KiB nothing gets faster, and one busy link would hold up the others.
 READ_SIZE: Final = 64 * 1024
 #: Seconds for the connect to the broker. It is on loopback: it answers at once or is not there.
 CONNECT_DEADLINE: Final = 5.0
 #: Seconds from the end of one side until both sockets are closed. A sound peer closes its side
-#: as soon as it reads the end of file; one that does not must not keep a broker connection.
+#: as soon as it reads the end of file; one that does not must not keep a broker connection. While
+#: a fault holds bytes that were sent before the end, they do not run.
 DRAIN_DEADLINE: Final = 2.0
+#: SO_LINGER on, for 0 seconds: close() sends RST instead of FIN.
+_RESET: Final = struct.pack("ii", 1, 0)
+#: What poll says of a peer that has closed or reset, however many of its bytes are still unread.
+_GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class Pipe:
-    """One direction: a source that is read, frames that wait, a sink that is written."""
-
-    def __init__(self, direction: int, source: socket.socket, sink: socket.socket) -> None:
-        self.direction = direction
-        self.source = source
-        self.sink = sink
-        self.stream = Stream(header_required=direction == TO_BROKER)
-        self.outbox = Outbox()
-        #: The source reached its end, or was reset.
-        self.ended = False
-        #: Everything went, and the sink was told that nothing follows.
-        self.done = False
+class Host(Protocol):
+    """What a link needs of whoever keeps it."""
 
     @property
-    def wants_read(self) -> bool:
-        """Whether the source should be read: not at its end, and the sink keeps up."""
-        return not self.ended and self.outbox.pending < HIGH_WATER
+    def rules(self) -> Rules:
+        """The rules that are armed."""
+
+    def ended(self, link: Link) -> None:
+        """Both sockets of the link are closed; that may be in its constructor."""
+
+    def reached(self, link: Link, armed: Armed) -> None:
+        """All that was to go in front of the rule's point is gone: it fires."""
+
+    def later(self, due: float, call: Callable[[], None]) -> None:
+        """Have ``call`` called at ``due``."""
 
 
 class Link:
-    """A client's connection through the proxy. ``end`` is None as long as it lives.
-
-    ``ended`` is called once, when both sockets are closed; that may be in the constructor.
-    """
+    """A client's connection through the proxy. ``end`` is None as long as it lives."""
 
     def __init__(
         self,
@@ -67,20 +67,23 @@ class Link:
         upstream_address: tuple[str, int],
         generation: Generation,
         selector: selectors.BaseSelector,
-        ended: Callable[[Link], None],
+        host: Host,
     ) -> None:
         self.generation = generation
         self.client = client
         self.upstream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.end: str | None = None
         self._selector = selector
-        self._ended = ended
+        self._host = host
+        self._armed = host.rules.of
         self._masks: dict[socket.socket, int] = {}
         self._to_broker = Pipe(TO_BROKER, client, self.upstream)
         self._to_client = Pipe(TO_CLIENT, self.upstream, client)
         self._tuned = False
         self._connecting = True
+        self._abandoned = False
         self._first_end: str | None = None
+        self._leaving: set[socket.socket] = set()
         self._deadline: float | None = generation.opened + CONNECT_DEADLINE
         for sock in (self.client, self.upstream):
             sock.setblocking(False)
@@ -99,7 +102,9 @@ class Link:
 
     def on_event(self, sock: socket.socket, mask: int) -> None:
         """Move what can be moved, now that ``sock`` is ready as ``mask`` says."""
-        if self.end:  # ended by an event of the same round
+        if self.end:  # ended by an event of the same round, or on its way out
+            if sock in self._leaving:
+                self._drain(sock)
             return
         incoming, outgoing = self._to_broker, self._to_client
         if sock is self.upstream:
@@ -114,25 +119,136 @@ class Link:
 
     def expire(self, now: float) -> None:
         """Close a link whose connect or drain has run past its deadline."""
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is None or now < self._deadline:
+            return
+        if self.end:
+            self._shut()
+        elif self._connecting or not (self._held(self._to_broker) or self._held(self._to_client)):
             self.close(self._reason())
+        else:
+            self._deadline = now + DRAIN_DEADLINE
+
+    # -- how it ends ----------------------------------------------------------------------------
 
     def close(self, end: str, t: float | None = None) -> None:
         """Close both sockets and note in the ledger how it ended, at ``t`` or now.
 
-        A socket that the caller set SO_LINGER 0 on sends an RST.
+        One that left already only has its sockets closed.
         """
+        if not self.end:
+            self._finish(end, t)
+        elif not self._leaving:
+            return
+        self._shut()
+
+    def reset(self, end: str, t: float) -> None:
+        """Close both sockets with an RST instead of a FIN."""
+        if not self.end:
+            for sock in (self.client, self.upstream):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close(end, t)
+
+    def leave(self, end: str, t: float) -> None:
+        """Send both sides a FIN; read and throw away what they still say until they close too."""
         if self.end:
             return
-        self.end = end
+        self._finish(end, t)
+        self._deadline = t + DRAIN_DEADLINE
         for sock in (self.client, self.upstream):
-            if self._masks.pop(sock, 0):
-                self._selector.unregister(sock)
-            sock.close()
-        self._to_broker.outbox.clear()
-        self._to_client.outbox.clear()
+            try:
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:  # reset meanwhile, or never connected: nobody is left to tell
+                self._register(sock, 0)
+                continue
+            self._leaving.add(sock)
+            self._register(sock, selectors.EVENT_READ)
+        if not self._leaving:
+            self._shut()
+
+    def _finish(self, end: str, t: float | None) -> None:
+        by_fault = end.startswith(BY_FAULT)
+        if by_fault and self.generation.close_ok and not self._abandoned:
+            end = CLOSE  # the handshake was faster
+        self.end = end
+        for pipe in (self._to_broker, self._to_client):
+            thrown = pipe.clear()
+            if by_fault:
+                self.generation.thrown += thrown
         self.generation.finish(end, time.monotonic() if t is None else t)
-        self._ended(self)
+
+    def _shut(self) -> None:
+        for sock in (self.client, self.upstream):
+            self._register(sock, 0)
+            sock.close()
+        self._leaving.clear()
+        self._deadline = None
+        self._host.ended(self)
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Throw away what a peer says to a link that left. At both ends' end the sockets close."""
+        try:
+            data = sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.generation.thrown += len(data)
+        if not data:
+            self._leaving.discard(sock)
+            self._register(sock, 0)
+            if not self._leaving:
+                self._shut()
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def shape(self, direction: int, shape: Shape) -> None:
+        """Let a lasting fault take effect on one direction."""
+        pipe = self._to_broker if direction == TO_BROKER else self._to_client
+        self.generation.thrown += pipe.add(shape, time.monotonic())
+        self._settle()
+
+    def unshape(self, owner: object) -> None:
+        """Take a lasting fault away; what it held goes out, in order."""
+        if self.end:
+            return
+        removed = [*self._to_broker.remove(owner), *self._to_client.remove(owner)]
+        if not all(shape.reads for shape in removed):
+            self._given_up()
+        for pipe in (self._to_broker, self._to_client):
+            self._resume(pipe)
+
+    def _given_up(self) -> None:
+        """Note who ended the connection while it was not read: that was the fault's doing."""
+        now = time.monotonic()
+        for name, sock in (("client", self.client), ("broker", self.upstream)):
+            if self._connecting and sock is self.upstream:
+                continue
+            poll = select.poll()
+            poll.register(sock, select.POLLRDHUP)
+            if any(mask & _GONE for _, mask in poll.poll(0)):
+                self._abandoned = True
+                self._first_end = self._first_end or name
+                self.generation.ending = self.generation.ending or now
+                self._deadline = now + DRAIN_DEADLINE
+
+    def _resume(self, pipe: Pipe) -> None:
+        """Go on with a direction in which there may be room again."""
+        if self.end or (self._connecting and pipe.direction == TO_BROKER):
+            return
+        if pipe.outbox.pending:
+            self._flush(pipe)
+        self._settle()
+
+    def _held(self, pipe: Pipe) -> bool:
+        """Whether a fault keeps this direction from moving."""
+        valve = pipe.valve
+        if valve is None:
+            return False
+        return not valve.reads or (
+            pipe.outbox.pending > 0 and valve.room(time.monotonic()) < pipe.outbox.pending
+        )
+
+    # -- moving bytes ---------------------------------------------------------------------------
 
     def _connected(self) -> bool:
         """Whether the connect to the broker is through; the link ends when it failed."""
@@ -158,27 +274,60 @@ class Link:
             frames = pipe.stream.feed(data)
         except FrameError as error:
             # What stood in front of the garbage goes out, however the bytes were cut.
-            pipe.outbox.put(error.frames)
+            self._queue(pipe, error.frames)
             if error.frames and not self._connecting:
                 self._flush(pipe)
             self._peer_error(pipe)
             return
         if not self._tuned and pipe.direction == TO_BROKER:
             self._tune(frames)
-        pipe.outbox.put(frames)
+        # The short way for nearly every read: no rule is armed and no fault shapes this direction.
+        plain = pipe.valve is None and not self._armed[pipe.direction]
+        if plain:
+            pipe.outbox.put(frames)
+        else:
+            self._queue(pipe, frames)
         if frames and not (self._connecting and pipe.direction == TO_BROKER):
-            self._flush(pipe)
+            if plain:
+                self._send(pipe)
+            else:
+                self._flush(pipe)
+
+    def _queue(self, pipe: Pipe, frames: list[Frame]) -> None:
+        """Put frames into the outbox, past rules and shapes."""
+        armed, number = self._armed[pipe.direction], self.generation.number
+        self.generation.thrown += pipe.put(frames, armed, number, time.monotonic())
 
     def _flush(self, pipe: Pipe) -> None:
-        """Send what the sink takes, and book what it took whole."""
+        """Send what may go, and fire the rules whose point is reached by that."""
+        valve = pipe.valve
+        if valve is None:
+            self._send(pipe)
+            return
+        now = time.monotonic()
+        room = valve.room(now)
+        before = pipe.outbox.pending
+        if room > 0 and before:
+            if not self._send(pipe, room) or self.end:
+                return
+            valve.gone(before - pipe.outbox.pending, now)
+        while armed := valve.reached():
+            if armed.live:
+                self._host.reached(self, armed)
+            if self.end:
+                return
+        pipe.tidy()
+
+    def _send(self, pipe: Pipe, limit: int | None = None) -> bool:
+        """Hand the kernel what it takes, and book what it took whole. False: it took nothing."""
         t = time.monotonic()  # before the send: the peer cannot have seen it any earlier
         try:
-            forwarded = pipe.outbox.send(pipe.sink)
+            forwarded = pipe.outbox.send(pipe.sink, limit)
         except BlockingIOError:
-            return
+            return False
         except OSError:  # the sink is gone, and with it whatever the source still says
-            pipe.outbox.clear()
-            return
+            pipe.clear()
+            return False
         malformed = False
         for frame in forwarded:
             try:
@@ -187,6 +336,7 @@ class Link:
                 malformed = True
         if malformed:
             self._peer_error(pipe)
+        return True
 
     def _tune(self, frames: list[Frame]) -> None:
         frame_max = negotiated(frames)
@@ -196,13 +346,19 @@ class Link:
             self._to_client.stream.limit(frame_max)
 
     def _peer_error(self, pipe: Pipe) -> None:
-        self.close("client-error" if pipe.direction == TO_BROKER else "broker-error")
+        if not self.end:  # by a rule that fired in front of the error
+            self.close("client-error" if pipe.direction == TO_BROKER else "broker-error")
 
     def _source_ended(self, pipe: Pipe) -> None:
         pipe.ended = True
+        now = time.monotonic()
         if self._first_end is None:
             self._first_end = "client" if pipe.direction == TO_BROKER else "broker"
-            self._deadline = time.monotonic() + DRAIN_DEADLINE
+            self._deadline = now + DRAIN_DEADLINE
+            self.generation.ending = now
+        if self._to_broker.discards or self._to_client.discards:
+            # Bytes are missing: no orderly end of the stream may pretend that it is whole.
+            self.reset(self._reason(), now)
 
     def _settle(self) -> None:
         """Pass an end of file on once all before it went; close when both sides are through."""
@@ -222,7 +378,7 @@ class Link:
             self._watch()
 
     def _reason(self) -> str:
-        if self.generation.close_ok:
+        if self.generation.close_ok and not self._abandoned:
             return CLOSE
         return self._first_end or "broker"  # neither side ended: the connect ran out of time
 
@@ -235,11 +391,29 @@ class Link:
             mask = 0
             if incoming.wants_read:
                 mask |= selectors.EVENT_READ
-            if outgoing.outbox.pending:
+            if outgoing.outbox.pending and (outgoing.valve is None or self._room(outgoing)):
                 mask |= selectors.EVENT_WRITE
             if self._connecting and incoming.source is self.upstream:
                 mask = selectors.EVENT_WRITE
             self._register(incoming.source, mask)
+
+    def _room(self, pipe: Pipe) -> bool:
+        """Whether something may go out now; if only time is missing, look again then."""
+        valve = pipe.valve
+        assert valve is not None
+        now = time.monotonic()
+        if valve.room(now) > 0:
+            return True
+        due = valve.wake(now)
+        if due is not None and (pipe.wake is None or due < pipe.wake):
+            pipe.wake = due
+
+            def look() -> None:
+                pipe.wake = None
+                self._resume(pipe)
+
+            self._host.later(due, look)
+        return False
 
     def _register(self, sock: socket.socket, mask: int) -> None:
         before = self._masks.get(sock, 0)

@@ -33,13 +33,14 @@ class Outbox:
         for frame in frames:
             self.pending += len(frame.raw)
 
-    def send(self, sink: socket) -> list[Frame]:
-        """Hand at most BATCH bytes to ``sink``; return the frames whose last byte went.
+    def send(self, sink: socket, limit: int | None = None) -> list[Frame]:
+        """Hand a batch of bytes to ``sink``; return the frames whose last byte went.
 
+        ``limit`` (at least 1) is the most bytes that may go, None as many as a batch holds.
         Raises what ``send`` raises: BlockingIOError when the kernel takes nothing now, another
         OSError when the connection is gone.
         """
-        chunk = self._chunk()
+        chunk = self._chunk() if limit is None else self._piece(limit)
         sent = sink.send(chunk)
         self.pending -= sent
         if not self.pending:
@@ -60,6 +61,19 @@ class Outbox:
         thrown, self.pending, self._sent_of_first = self.pending, 0, 0
         self._frames.clear()
         return thrown
+
+    def _piece(self, limit: int) -> bytes:
+        """At most ``limit`` bytes, and no more than a batch, without joining what stays here."""
+        limit = min(limit, BATCH)
+        at = self._sent_of_first
+        parts = [self._frames[0].raw[at : at + limit]]
+        limit -= len(parts[0])
+        for frame in islice(self._frames, 1, None):
+            if not limit:
+                break
+            parts.append(frame.raw[:limit])
+            limit -= len(parts[-1])
+        return b"".join(parts)
 
     def _chunk(self) -> bytes:
         first = self._frames[0].raw

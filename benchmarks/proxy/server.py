@@ -1,9 +1,9 @@
 """The proxy itself: one selector loop over the listener, the links, the control port, the lifeline.
 
-It owns the links and the ledger and carries out what the control port asks for. It binds and
-connects to loopback only. It never outlives its parent: standard input is a pipe that the parent
-holds, and when it closes, whatever killed the parent, the loop ends. One link's trouble ends that
-link; running out of descriptors pauses the accepting, not the proxy.
+It owns the links and the ledger; what the control port asks for the injector carries out. It binds
+and connects to loopback only. It never outlives its parent: standard input is a pipe that the
+parent holds, and when it closes, whatever killed the parent, the loop ends. One link's trouble
+ends that link; running out of descriptors pauses the accepting, not the proxy.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.proxy.faults import FAULTS
+from benchmarks.proxy.door import Door
+from benchmarks.proxy.injector import Injector
 from benchmarks.proxy.ledger import Ledger
 from benchmarks.proxy.link import Link
+from benchmarks.proxy.rules import Armed, Rules
+from benchmarks.proxy.timers import Timers
 from benchmarks.wire.commands import CommandError, Commands
 
-#: Connections that may wait to be accepted: all threads of the largest load may come at once.
-BACKLOG: Final = 1024
 #: Descriptors kept back for listeners, control sessions, the ledger file and Python itself.
 RESERVED_DESCRIPTORS: Final = 64
 #: Links at a time, at most: twice the threads of the largest load, each on its own connection.
@@ -37,29 +39,42 @@ TICK: Final = 0.1
 class Proxy:
     """Listens on a loopback ``port`` (0: any) and forwards to ``upstream``, also on loopback.
 
-    Raises OSError when the port is taken.
+    Without ``booking`` the ledger holds no messages. Raises OSError when the port is taken.
     """
 
-    def __init__(self, upstream: tuple[str, int], port: int, token: str) -> None:
-        self.ledger = Ledger()
+    def __init__(
+        self, upstream: tuple[str, int], port: int, token: str, *, booking: bool = True
+    ) -> None:
+        self.ledger = Ledger(booking=booking)
         self._upstream = upstream
         self._links: set[Link] = set()
         self._stopping = False
         self._next_look = 0.0
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
-        self._listener.setblocking(False)
-        self._accepting = False
+        self._timers = Timers()
+        self._door = Door(port, self._selector, self._accept)
+        self._injector = Injector(self._links, self._door, self.ledger, self._timers)
         self._link_limit = _link_limit()
-        handlers = {"status": self._status, "fault": self._fault, "ledger": self._write_ledger}
+        handlers = {
+            "status": self._status,
+            "ledger": self._write_ledger,
+            "fault": self._injector.fault,
+            "arm": self._injector.arm,
+            "fired": self._injector.fired,
+            "disarm": self._injector.disarm,
+            "heal": self._injector.heal,
+        }
         self._commands = Commands(token, handlers, self._selector)
-        self._accept_while_room()
 
     @property
     def port(self) -> int:
         """The port that clients connect to."""
-        port: int = self._listener.getsockname()[1]
-        return port
+        return self._door.port
+
+    @property
+    def rules(self) -> Rules:
+        """The rules that are armed."""
+        return self._injector.rules
 
     @property
     def control_port(self) -> int:
@@ -95,40 +110,50 @@ class Proxy:
         for link in list(self._links):
             link.close("proxy")
         self._commands.close()
-        self._listener.close()
+        self._door.close()
         self._selector.close()
 
     def _turn(self) -> None:
-        for key, mask in self._selector.select(TICK if self._links else None):
+        for key, mask in self._selector.select(self._patience()):
             key.data(key.fileobj, mask)
         now = time.monotonic()
+        self._timers.run(now)
         if now >= self._next_look:
             self._next_look = now + TICK
             for link in list(self._links):
                 link.expire(now)
 
-    def _ended(self, link: Link) -> None:
-        self._links.discard(link)
-        self._accept_while_room()
+    def _patience(self) -> float | None:
+        """Seconds that the loop may sleep, None for ever."""
+        due = self._timers.due()
+        if due is None:
+            return TICK if self._links else None
+        wait = max(0.0, due - time.monotonic())
+        return min(TICK, wait) if self._links else wait
 
-    def _accept_while_room(self) -> None:
-        room = len(self._links) < self._link_limit
-        if room and not self._accepting:
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        elif self._accepting and not room:
-            self._selector.unregister(self._listener)
-        self._accepting = room
-
-    def _accept(self, _sock: socket.socket, _mask: int) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError:  # the client is gone again
-            return
+    def _accept(self, client: socket.socket) -> None:
         generation = self.ledger.open(time.monotonic())
-        link = Link(client, self._upstream, generation, self._selector, self._ended)
+        link = Link(client, self._upstream, generation, self._selector, self)
         if not link.end:
             self._links.add(link)
-            self._accept_while_room()
+            self._door.room(len(self._links) < self._link_limit)
+            self._injector.made(link)
+
+    # -- what links need ------------------------------------------------------------------------
+
+    def ended(self, link: Link) -> None:
+        """Let go of a link whose sockets are closed."""
+        self._links.discard(link)
+        self._injector.ended(link)
+        self._door.room(len(self._links) < self._link_limit)
+
+    def reached(self, link: Link, armed: Armed) -> None:
+        """Fire a rule on a link."""
+        self._injector.reached(link, armed)
+
+    def later(self, due: float, call: Callable[[], None]) -> None:
+        """Have ``call`` called at ``due``."""
+        self._timers.at(due, call)
 
     def _on_signal(self, sock: socket.socket, _mask: int) -> None:
         sock.recv(4096)
@@ -146,36 +171,12 @@ class Proxy:
             "generations": len(generations),
             "ready": sum(generation.ready is not None for generation in generations),
             "up": sorted(link.generation.number for link in self._links if link.up),
+            "links": len(self._links),
             "faults": len(self.ledger.faults),
+            "lasting": self._injector.lasting,
+            "armed": len(self._injector.rules),
             "now": time.monotonic(),
         }
-
-    def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
-        options = dict(request)
-        kind = options.pop("kind", None)
-        fault = FAULTS.get(kind) if isinstance(kind, str) else None
-        if fault is None:
-            raise CommandError(f"no such fault; there are {', '.join(sorted(FAULTS))}")
-        only = options.pop("generations", None)
-        if only is not None and not isinstance(only, list):
-            raise CommandError("generations is a list of numbers")
-        victims = sorted(
-            (
-                link
-                for link in self._links
-                if link.up and (only is None or link.generation.number in only)
-            ),
-            key=lambda link: link.generation.number,
-        )
-        if not victims:
-            return {"fired": False, "why": "no connection that is ready"}
-        try:
-            t = fault(victims, options)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
-        numbers = [link.generation.number for link in victims]
-        self.ledger.fault(str(kind), numbers, t)
-        return {"fired": True, "t": t, "generations": numbers}
 
     def _write_ledger(self, request: dict[str, Any]) -> dict[str, Any]:
         path = request.get("path")

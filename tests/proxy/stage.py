@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -166,7 +167,13 @@ class Pair:
 class ProxyProcess:
     """A proxy process, and the listener that is its broker."""
 
-    def __init__(self, *, command: list[str] | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        command: list[str] | None = None,
+        port: int | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         self.upstream = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.upstream.settimeout(DEADLINE)
         port = port or self.upstream.getsockname()[1]
@@ -174,6 +181,7 @@ class ProxyProcess:
             [
                 *(command or []),
                 *(sys.executable, str(MAIN), "--upstream", f"127.0.0.1:{port}", "--port", "0"),
+                *arguments,
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -266,6 +274,47 @@ def to_end(sock: socket.socket) -> tuple[bytes, type[BaseException] | None]:
         if not more:
             return b"".join(data), None
         data.append(more)
+
+
+def paused(sock: socket.socket) -> bool:
+    """Whether the socket takes nothing for half a second: the other end no longer reads."""
+    return not select.select([], [sock], [], 0.5)[1]
+
+
+def fill(writer: socket.socket, message: bytes, most: int = 64 * 1024 * 1024) -> int:
+    """Send the message again and again until nothing more is taken; return the bytes sent."""
+    writer.setblocking(False)
+    sent = 0
+    while not paused(writer):
+        assert sent < most, "the source was never paused"
+        try:
+            sent += writer.send(message[sent % len(message) :])
+        except BlockingIOError:
+            continue
+    return sent
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def cpu_ticks(pid: int) -> int:
+    """Processor time used so far, in clock ticks (of 10 ms)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def silent(sock: socket.socket, seconds: float = 0.1) -> bool:
+    """Whether nothing comes, neither bytes nor an end, for so long."""
+    return not select.select([sock], [], [], seconds)[0]
+
+
+def identities(ledger: dict[str, Any], number: int, kind: str) -> list[str]:
+    """The messages of the events of one kind, in the books of one generation."""
+    events = ledger["generations"][number - 1]["events"]
+    return [fields["id"] for _, seen, _, _, fields in events if seen == kind]
 
 
 def reset(sock: socket.socket) -> None:

@@ -23,6 +23,11 @@ def _proxy() -> Iterator[ProxyProcess]:
         yield process
 
 
+NO_FAULT = (
+    "no such fault; there are blackhole, cut, fin, latency, refuse, rst, slice, stall, throttle"
+)
+
+
 def _ask(proxy: ProxyProcess, line: bytes) -> list[Any]:
     """Send raw bytes and the end of the file; return the answers."""
     with socket.create_connection(("127.0.0.1", proxy.ready["control"]), DEADLINE) as session:
@@ -80,12 +85,19 @@ def test_a_line_that_is_too_long_is_refused(proxy: ProxyProcess, ending: bytes) 
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"op": "reset"}, "no such op; there are fault, ledger, status"),
-        ({}, "no such op; there are fault, ledger, status"),
-        ({"op": ["status"]}, "no such op; there are fault, ledger, status"),
-        ({"op": "fault"}, "no such fault; there are rst"),
-        ({"op": "fault", "kind": {}}, "no such fault; there are rst"),
+        ({"op": "reset"}, "no such op; there are arm, disarm, fault, fired, heal, ledger, status"),
+        ({}, "no such op; there are arm, disarm, fault, fired, heal, ledger, status"),
+        (
+            {"op": ["status"]},
+            "no such op; there are arm, disarm, fault, fired, heal, ledger, status",
+        ),
+        ({"op": "fault"}, NO_FAULT),
+        ({"op": "fault", "kind": {}}, NO_FAULT),
         ({"op": "fault", "kind": "rst", "generations": 3}, "generations is a list of numbers"),
+        ({"op": "fault", "kind": "rst", "generations": ["1"]}, "generations is a list of numbers"),
+        ({"op": "heal", "kind": "nuke"}, NO_FAULT),
+        ({"op": "fired", "number": 1}, "no rule 1: it was never armed, or taken back"),
+        ({"op": "disarm"}, "number is the number of a rule"),
         ({"op": "ledger"}, "ledger needs an absolute path"),
         ({"op": "ledger", "path": "here.json"}, "ledger needs an absolute path"),
     ],

@@ -109,5 +109,6 @@ def test_a_kill_is_seen_and_the_next_connection_works(proxy: ProxyProcess, tmp_p
         assert [e[1:] for e in generation["events"]] == [
             ["open", 1, 1, {}],
             ["open_ok", 1, 1, {}],
+            ["declare", 1, 1, {"queue": "q", "passive": False}],
             ["declare_ok", 1, 1, {"queue": "q"}],
         ]

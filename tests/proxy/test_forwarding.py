@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pamqp.commands as c
@@ -20,7 +19,9 @@ import pytest
 
 from benchmarks.proxy.control import Control
 from benchmarks.proxy.ledger import Ledger
-from benchmarks.proxy.link import HIGH_WATER, Link
+from benchmarks.proxy.link import Link
+from benchmarks.proxy.pipe import HIGH_WATER
+from benchmarks.proxy.rules import Armed, Rules
 from benchmarks.proxy.server import Proxy
 from benchmarks.wire.frames import BODY, PROTOCOL_HEADER, frame
 from tests.proxy.stage import (
@@ -30,23 +31,21 @@ from tests.proxy.stage import (
     Pair,
     ProxyProcess,
     content,
+    cpu_ticks,
     deliver,
     exactly,
+    fill,
     method,
+    paused,
     publish,
     reset,
+    resident,
     running,
     to_end,
     until,
 )
 
 OPEN_CHANNEL = method(1, c.Channel.Open())
-
-
-@pytest.fixture(name="proxy")
-def _proxy() -> Iterator[ProxyProcess]:
-    with running() as process:
-        yield process
 
 
 def test_frames_pass_both_ways_and_are_booked(proxy: ProxyProcess, tmp_path: Path) -> None:
@@ -62,7 +61,8 @@ def test_frames_pass_both_ways_and_are_booked(proxy: ProxyProcess, tmp_path: Pat
     status = proxy.control.status()
     now = status["now"]
     assert times[-1] < now
-    assert status == {"generations": 1, "ready": 1, "up": [1], "faults": 0, "now": now}
+    counts = {"generations": 1, "ready": 1, "up": [1], "links": 1, "faults": 0}
+    assert status == {**counts, "lasting": [], "armed": 0, "now": now}
 
 
 def test_a_frame_waits_until_it_is_whole(proxy: ProxyProcess) -> None:
@@ -139,36 +139,6 @@ def test_no_broker(tmp_path: Path) -> None:
 # -- back-pressure ------------------------------------------------------------------------------
 
 
-def _paused(sock: socket.socket) -> bool:
-    """Whether the socket takes nothing for half a second: the other end no longer reads."""
-    return not select.select([], [sock], [], 0.5)[1]
-
-
-def _resident(pid: int) -> int:
-    """Resident memory in bytes."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
-
-
-def _cpu_ticks(pid: int) -> int:
-    """Processor time used so far, in clock ticks (of 10 ms)."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _fill(writer: socket.socket, message: bytes) -> int:
-    """Send the message again and again until nothing more is taken; return the bytes sent."""
-    writer.setblocking(False)
-    sent = 0
-    while not _paused(writer):
-        assert sent < 64 * 1024 * 1024, "the source was never paused"
-        try:
-            sent += writer.send(message[sent % len(message) :])
-        except BlockingIOError:
-            continue
-    return sent
-
-
 @pytest.mark.parametrize("slow", ["client", "broker"])
 def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, slow: str) -> None:
     pair = proxy.pair().begin()
@@ -177,13 +147,13 @@ def test_a_slow_reader_pauses_its_source(proxy: ProxyProcess, tmp_path: Path, sl
         reader, writer = writer, reader
     command = c.Basic.Publish() if slow == "broker" else c.Basic.Return(312, "", "", "q")
     message = b"".join(content(1, command, b"m\n" + b"x" * 50_000, "m"))
-    before = _resident(proxy.process.pid)
-    sent = _fill(writer, message)
+    before = resident(proxy.process.pid)
+    sent = fill(writer, message)
     assert sent > HIGH_WATER
-    assert _resident(proxy.process.pid) - before < 4 * HIGH_WATER
-    used = _cpu_ticks(proxy.process.pid)
-    assert _paused(writer)
-    assert _cpu_ticks(proxy.process.pid) - used <= 2, "the proxy spins while it is paused"
+    assert resident(proxy.process.pid) - before < 4 * HIGH_WATER
+    used = cpu_ticks(proxy.process.pid)
+    assert paused(writer)
+    assert cpu_ticks(proxy.process.pid) - used <= 2, "the proxy spins while it is paused"
     # Another connection does not notice.
     proxy.pair().begin()
 
@@ -221,6 +191,23 @@ def test_an_end_of_file_waits_for_what_was_sent_before_it(
     assert to_end(pair.client) == (message * count, None)
 
 
+class Alone:
+    """The host of one link, to which nothing is done."""
+
+    def __init__(self) -> None:
+        self.rules = Rules()
+        self.gone: list[Link] = []
+
+    def ended(self, link: Link) -> None:
+        self.gone.append(link)
+
+    def reached(self, link: Link, armed: Armed) -> None:
+        pytest.fail("no rule is armed")
+
+    def later(self, due: float, call: Callable[[], None]) -> None:
+        pytest.fail("nothing is to be done later")
+
+
 def test_an_event_of_the_round_in_which_a_link_ended_is_ignored() -> None:
     ledger = Ledger()
     with (
@@ -230,15 +217,15 @@ def test_an_event_of_the_round_in_which_a_link_ended_is_ignored() -> None:
         selectors.DefaultSelector() as selector,
     ):
         accepted, _ = listener.accept()
-        ended: list[Link] = []
+        host = Alone()
         generation = ledger.open(0.0)
-        link = Link(accepted, upstream.getsockname(), generation, selector, ended.append)
+        link = Link(accepted, upstream.getsockname(), generation, selector, host)
         link.close("proxy", 1.0)
         for sock in (link.upstream, link.client):
             link.on_event(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
         link.close("client", 2.0)
         assert not selector.get_map()
-        assert ended == [link]
+        assert host.gone == [link]
     assert (link.end, link.generation.end, link.generation.closed) == ("proxy", "proxy", 1.0)
 
 

@@ -15,7 +15,7 @@ from benchmarks.proxy import fields as f
 from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT
 from benchmarks.proxy.ledger import Generation, Ledger
 from benchmarks.wire.frames import BODY, HEADER, METHOD, Frame, frame
-from tests.proxy.stage import Book, method, opened
+from tests.proxy.stage import Book, frames, method, opened
 
 # -- the connection -----------------------------------------------------------------------------
 
@@ -71,6 +71,7 @@ READ_METHODS = [
     (TO_BROKER, c.Basic.Publish(exchange="e", routing_key="key")),
     (TO_BROKER, c.Basic.Consume(0, "queue", "tag")),
     (TO_BROKER, c.Basic.Cancel("tag")),
+    (TO_BROKER, c.Queue.Declare(0, "queue")),
     (TO_BROKER, c.Basic.Get(0, "queue")),
     (TO_BROKER, c.Basic.Ack(1)),
     (TO_BROKER, c.Basic.Nack(1)),
@@ -131,8 +132,11 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
     second.feed(TO_BROKER, Frame(METHOD, 4, method(4, c.Channel.Open())), 2.5)
     first.finish("fault:rst", 5.0)
     second.finish("close", 6.0)
-    ledger.fault("rst", [1], 5.0)
+    ledger.fault("rst", [first], 5.0, 5.0)
+    entry, [theirs] = ledger.fault("stall", [third], 6.5, None)
+    assert (entry["until"], theirs["until"]) == (None, None)
     nothing: dict[str, Any] = {"ready": None, "closed": None, "end": "open", "faulted": False}
+    nothing |= {"injected": False, "thrown": 0}
     expected = {
         "generations": [
             {
@@ -142,6 +146,9 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
                 "closed": 5.0,
                 "end": "fault:rst",
                 "faulted": True,
+                "injected": True,
+                "thrown": 0,
+                "faults": [{"kind": "rst", "t": 5.0, "until": 5.0}],
                 "events": [],
             },
             {
@@ -151,11 +158,23 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
                 "closed": 6.0,
                 "end": "close",
                 "faulted": False,
+                "injected": False,
+                "thrown": 0,
+                "faults": [],
                 "events": [[2.5, "open", 4, 1, {}]],
             },
-            {"generation": third.number, "opened": 3.0, **nothing, "events": []},
+            {
+                "generation": third.number,
+                "opened": 3.0,
+                **nothing,
+                "faults": [{"kind": "stall", "t": 6.5, "until": None}],
+                "events": [],
+            },
         ],
-        "faults": [{"t": 5.0, "kind": "rst", "generations": [1]}],
+        "faults": [
+            {"t": 5.0, "kind": "rst", "generations": [1], "until": 5.0},
+            {"t": 6.5, "kind": "stall", "generations": [3], "until": None},
+        ],
     }
     path = tmp_path / "ledger.json"
     assert ledger.write(path) == 1
@@ -168,6 +187,57 @@ def test_a_ledger_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -
     with pytest.raises(OSError, match="directory"):
         Ledger().write(tmp_path / "taken")
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "until", "ending", "thrown", "injected"),
+    [
+        ("fault:rst", "rst", 5.0, None, 0, True),
+        ("client", None, None, None, 0, False),
+        ("client", "latency", None, None, 0, False),
+        ("client", "stall", None, None, 0, True),  # it gave up
+        ("broker", "blackhole", None, None, 0, True),
+        ("client", None, None, None, 1, True),  # bytes were missing
+        ("client", "stall", 8.9, None, 0, False),  # long after the stall
+        ("client", "stall", 9.1, None, 0, True),  # right behind it
+        ("client", "stall", 8.0, 8.5, 0, True),  # only the last socket took its time
+        ("close", "stall", 5.0, None, 0, False),
+        ("close", "stall", 5.0, None, 1, False),
+        ("proxy", None, None, None, 0, False),
+    ],
+)
+def test_whose_doing_the_end_was(
+    end: str,
+    kind: str | None,
+    until: float | None,
+    ending: float | None,
+    thrown: int,
+    injected: bool,
+) -> None:
+    generation = Generation(1, 0.0)
+    if kind:
+        generation.fault(kind, 4.0, until)
+    generation.ending, generation.thrown = ending, thrown
+    assert not generation.injected
+    generation.finish(end, 10.0)
+    assert generation.injected is injected
+    assert generation.faulted is (end != "close" or thrown > 0)
+    assert [fault["until"] for fault in generation.faults] == ([until or 10.0] if kind else [])
+
+
+def test_without_booking_only_the_connection_itself_is_known() -> None:
+    generation = Ledger(booking=False).open(0.0)
+    for way, raw in (
+        (TO_CLIENT, method(0, c.Connection.OpenOk())),
+        (TO_BROKER, method(1, c.Channel.Open())),
+        (TO_BROKER, method(1, c.Basic.Publish())),
+        (TO_BROKER, method(0, c.Connection.Close(200, "", 0, 0))),
+        (TO_CLIENT, method(0, c.Connection.CloseOk())),
+    ):
+        (one,) = frames(raw)
+        generation.feed(way, one, 1.0)
+    assert (generation.ready, generation.close_ok) == (1.0, True)
+    assert {event[2] for event in generation.events} == {0}
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import select
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pamqp.commands as c
 import pytest
@@ -23,24 +23,13 @@ from tests.proxy.stage import (
     ProxyProcess,
     content,
     deliver,
+    identities,
     method,
     publish,
-    running,
     to_end,
 )
 
 RESET = (b"", ConnectionResetError)
-
-
-@pytest.fixture(name="proxy")
-def _proxy() -> Iterator[ProxyProcess]:
-    with running() as process:
-        yield process
-
-
-def _events(ledger: dict[str, Any], number: int, kind: str) -> list[str]:
-    events = ledger["generations"][number - 1]["events"]
-    return [fields["id"] for _, seen, _, _, fields in events if seen == kind]
 
 
 def test_both_sides_are_reset(proxy: ProxyProcess, tmp_path: Path) -> None:
@@ -57,10 +46,13 @@ def test_both_sides_are_reset(proxy: ProxyProcess, tmp_path: Path) -> None:
     (generation,) = ledger["generations"]
     assert (generation["end"], generation["faulted"]) == ("fault:rst", True)
     assert generation["closed"] == t
-    assert ledger["faults"] == [{"t": t, "kind": "rst", "generations": [1]}]
+    assert ledger["faults"] == [{"t": t, "kind": "rst", "generations": [1], "until": t}]
+    assert generation["faults"] == [{"kind": "rst", "t": t, "until": t}]
+    assert (generation["injected"], generation["thrown"]) == (True, 0)
     status = proxy.control.status()
     now = status["now"]
-    assert status == {"generations": 1, "ready": 1, "up": [], "faults": 1, "now": now}
+    counts = {"generations": 1, "ready": 1, "up": [], "links": 0, "faults": 1}
+    assert status == {**counts, "lasting": [], "armed": 0, "now": now}
 
 
 def test_only_what_is_up_is_hit(proxy: ProxyProcess, tmp_path: Path) -> None:
@@ -89,7 +81,9 @@ def test_only_the_chosen_generations_are_hit(proxy: ProxyProcess, tmp_path: Path
 
 def test_a_wrong_request_hits_nothing(proxy: ProxyProcess) -> None:
     proxy.pair().begin()
-    with pytest.raises(ControlError, match="refused 'fault': no such fault; there are rst"):
+    with pytest.raises(
+        ControlError, match="refused 'fault': no such fault; there are blackhole, cut"
+    ):
         proxy.control.fault("nuke")
     with pytest.raises(ControlError, match="refused 'fault': rst has no option 'after'"):
         proxy.control.fault("rst", after=3)
@@ -119,7 +113,7 @@ def test_what_was_booked_arrives_and_nothing_else_does(
             (pair.client, "deliver", inbound),
             (pair.broker, "publish", outbound),
         ):
-            booked = _events(ledger, number, kind)
+            booked = identities(ledger, number, kind)
             assert booked == ids[: len(booked)]
             received, error = to_end(side)
             assert error is ConnectionResetError
@@ -138,7 +132,9 @@ class TwoSockets:
         self.upstream = upstream
         self.closed = threading.Event()
 
-    def close(self, end: str, t: float) -> None:
+    def reset(self, end: str, t: float) -> None:
+        for sock in (self.client, self.upstream):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.closed.set()
         self.client.close()
         self.upstream.close()
@@ -175,7 +171,7 @@ def test_bytes_that_the_kernel_holds_leave_before_the_reset(
         taken = _fill(near)
         link = TwoSockets(near, other)
         fault = threading.Thread(
-            target=rst.fire, args=([cast(Link, link)], {}), name="fault", daemon=True
+            target=rst.reset, args=([cast(Link, link)], "rst"), name="fault", daemon=True
         )
         fault.start()
         assert not link.closed.wait(0.1), "reset while the kernel still held bytes"
@@ -203,7 +199,7 @@ def test_what_is_in_our_buffer_is_thrown_away_and_not_booked(
     before = time.monotonic()
     assert proxy.control.fault("rst")["fired"]
     assert time.monotonic() - before < 1.0  # bounded, although the client's window is full
-    booked = len(_events(proxy.ledger(tmp_path), 1, "return"))
+    booked = len(identities(proxy.ledger(tmp_path), 1, "return"))
     received, error = to_end(pair.client)
     assert error is ConnectionResetError
     assert 0 < len(received) // len(message) <= booked < sent // len(message)

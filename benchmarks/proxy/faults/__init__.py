@@ -1,21 +1,22 @@
-"""The faults that the proxy can inject, by name.
-
-A fault is one file with one function, entered in the table below. The function gets the links it
-is to hit (at least one, all of them up) and its options, does its work within a bounded time, and
-returns when the first effect happened. It never chooses its victims and never writes to the
-ledger's list of faults: the proxy does both, so that a fault that hit nothing cannot be booked.
-"""
+"""The faults that the proxy can inject, by name: one file each, entered in the table below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
-from benchmarks.proxy.faults import rst
-from benchmarks.proxy.link import Link
+from benchmarks.proxy.faults.base import Fault
+from benchmarks.proxy.faults.blackhole import Blackhole
+from benchmarks.proxy.faults.cut import Cut
+from benchmarks.proxy.faults.fin import Fin
+from benchmarks.proxy.faults.latency import Latency
+from benchmarks.proxy.faults.refuse import Refuse
+from benchmarks.proxy.faults.rst import Rst
+from benchmarks.proxy.faults.slice import Slice
+from benchmarks.proxy.faults.stall import Stall
+from benchmarks.proxy.faults.throttle import Throttle
 
-#: Takes links and options; returns the CLOCK_MONOTONIC second of the first effect. Raises
-#: ValueError on an option that it does not know or whose value it cannot use.
-Fault = Callable[[Sequence[Link], Mapping[str, Any]], float]
-
-FAULTS: Final[Mapping[str, Fault]] = {"rst": rst.fire}
+FAULTS: Final[Mapping[str, type[Fault]]] = {
+    fault.kind: fault
+    for fault in (Rst, Fin, Cut, Stall, Blackhole, Latency, Throttle, Slice, Refuse)
+}

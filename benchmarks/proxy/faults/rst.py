@@ -13,9 +13,11 @@ import fcntl
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
+from benchmarks.proxy.faults.base import Fault
 from benchmarks.proxy.link import Link
 
 #: Seconds that all victims together get for their booked bytes to leave. On loopback a segment
@@ -23,27 +25,32 @@ from benchmarks.proxy.link import Link
 FLUSH_DEADLINE: Final = 0.05
 #: Seconds between two looks at the queues: fine enough not to lengthen a recovery visibly.
 POLL: Final = 0.0002
-#: SO_LINGER on, for 0 seconds: close() sends RST instead of FIN.
-_RESET: Final = struct.pack("ii", 1, 0)
 #: <linux/sockios.h>: bytes not yet sent. TIOCOUTQ would count those not yet *acknowledged*, and
 #: the kernel delays acknowledgements by 40 ms: measured, that made every kill take 42 ms.
 _SIOCOUTQNSD: Final = 0x894B
 
 
-def fire(links: Sequence[Link], options: Mapping[str, Any]) -> float:
-    """Reset both connections of every link; return when (CLOCK_MONOTONIC) the first one went.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rst(Fault):
+    """The reset, as a fault of its own."""
 
-    Raises ValueError when there are options: it has none.
+    kind: ClassVar[str] = "rst"
+    ends: ClassVar[bool] = True
+
+    def fire(self, links: Sequence[Link]) -> float:
+        """Reset both connections of every link."""
+        return reset(links, self.kind)
+
+
+def reset(links: Sequence[Link], kind: str) -> float:
+    """Reset both connections of every link, in the name of the fault ``kind``.
+
+    Returns when (CLOCK_MONOTONIC seconds) the first one went.
     """
-    if options:
-        raise ValueError(f"rst has no option {sorted(options)[0]!r}")
-    sockets = [sock for link in links for sock in (link.client, link.upstream)]
-    _flush(sockets)
-    for sock in sockets:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    _flush([sock for link in links for sock in (link.client, link.upstream)])
     t = time.monotonic()
     for link in links:
-        link.close("fault:rst", t)
+        link.reset(f"fault:{kind}", t)
     return t
 
 
