@@ -7,4 +7,7 @@ takes bytes and gives bytes. It owns no socket, starts no thread and reads no cl
 It behaves as RabbitMQ does (reply codes, reply texts, order of checks), keeps everything in
 memory, and knows one virtual host, ``/``. It has no dead-lettering, no expiry, no length limits
 and no transactions, and says so with 540 instead of ignoring the wish.
+
+It commits faults on demand (``faults``, asked for over a control port by ``control``), always as
+RabbitMQ would look on the wire when it did the same.
 """

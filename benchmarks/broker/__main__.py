@@ -1,8 +1,10 @@
 """The broker as a program: ``python benchmarks/broker/__main__.py --port 0``.
 
-Prints one line of JSON, ``{"port": …, "pid": …}``, when it listens on 127.0.0.1. Ends when its
-standard input does (a pipe that the parent holds, so that no broker outlives whoever started it),
-or on SIGTERM or SIGINT. The exit status is 0, or 1 when a bug of the broker ended a connection.
+Prints one line of JSON, ``{"port": …, "pid": …}``, when it listens on 127.0.0.1. With a token in
+the environment, where other users cannot read it, it has a control port for faults (``"control"``
+in that line). Ends when its standard input does (a pipe that the parent holds, so that no broker
+outlives whoever started it), or on SIGTERM or SIGINT. The exit status is 0, or 1 when a bug of the
+broker ended a connection.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from pathlib import Path
 if __name__ == "__main__" and not __package__:
     # Started by file path: this folder must not be searched, its parent's parent must.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+
+TOKEN_VARIABLE = "AMQPOOL_BROKER_TOKEN"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         memory_limit=options.memory_limit,
     )
     try:
-        server = Server(settings, options.port)
+        server = Server(settings, options.port, os.environ.pop(TOKEN_VARIABLE, ""))
     except OSError as error:
         print(f"broker: cannot listen on port {options.port}: {error}", file=sys.stderr)
         return 2
@@ -55,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
             return 2
     server.stop_on_signals()
-    print(json.dumps({"port": server.port, "pid": os.getpid()}), flush=True)
+    ready = {"port": server.port, "control": server.control_port, "pid": os.getpid()}
+    print(json.dumps({name: value for name, value in ready.items() if value}), flush=True)
     server.run()
     if options.stats is not None:
         options.stats.write_text(json.dumps(server.broker.stats()) + "\n")

@@ -3,16 +3,17 @@
 The frequent methods (publish, ack, nack, reject) are handled here from raw frames; the others
 are decoded and handed to the table in ``methods``. A soft error closes this channel alone: its
 unacknowledged messages go back, and everything that still comes in on it is ignored until the
-client's close-ok.
+client's close-ok. A channel can also be made to wait: then its frames are kept, in their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pamqp import commands
 
-from benchmarks.wire.frames import HEADER, METHOD
+from benchmarks.wire.frames import HEADER, METHOD, Frame
 
 from . import codec, methods
 from .codec import Message, PublishHead
@@ -21,6 +22,9 @@ from .errors import HardError, SoftError, not_found
 if TYPE_CHECKING:
     from .queues import Consumer, Entry, Queue
     from .session import Session
+
+#: What a frame that is kept weighs beside its bytes: the objects around it, on CPython 3.11.
+KEPT_WEIGHT = 200
 
 
 class Unacked(NamedTuple):
@@ -50,9 +54,17 @@ class Channel:
         #: What an empty queue name stands for.
         self.last_queue = ""
         self.confirms = False
+        self.has_published = False
+        #: The first publish whose confirm will never come, 0 for none: a ``multiple`` ack beyond
+        #: it would be a lie.
+        self.omitted = 0
         self._published = 0
-        self._confirmed = 0
-        self._closing = False
+        #: Where frames go instead: set while the channel is closing, and while it waits.
+        self._aside: Callable[[int, bytes], None] | None = None
+        #: What came in since the channel was made to wait. While there is any, nothing is
+        #: delivered on it either.
+        self.kept: list[Frame] = []
+        self._has_waited = False
         self._head: PublishHead | None = None
         self._header = b""
         self._missing = 0
@@ -65,8 +77,8 @@ class Channel:
 
     def on_frame(self, kind: int, raw: bytes) -> None:
         """Handle one frame. Raises HardError for what ends the connection."""
-        if self._closing:
-            self._on_frame_while_closing(kind, raw)
+        if self._aside is not None:
+            self._aside(kind, raw)
             return
         try:
             if kind == METHOD:
@@ -80,7 +92,7 @@ class Channel:
                 else:
                     self._on_body(raw[7:-1])
         except SoftError as error:
-            self._fail(error)
+            self.fail(error)
 
     def _on_method(self, raw: bytes) -> None:
         index = self.session.method = codec.method_index(raw)
@@ -100,7 +112,7 @@ class Channel:
         elif index == codec.NACK:
             tag, bits = codec.parse_tag(raw)
             self._settle(tag, multiple=bits & 1 == 1, requeue=bits & 2 == 2)
-        else:
+        elif index != codec.DECLARE or not self._must_wait(raw):
             methods.handle(self, index, codec.decode(raw))
 
     def _on_header(self, payload: bytes) -> None:
@@ -163,7 +175,9 @@ class Channel:
         head, session, broker = self._head, self.session, self.broker
         assert head is not None
         self._head = None
-        session.has_published = True
+        if not self.has_published:
+            self.has_published = True
+            session.publishes()
         exchange = broker.exchanges.get(head.exchange)
         if exchange is None:
             raise not_found("exchange", head.exchange)
@@ -175,8 +189,12 @@ class Channel:
             raise HardError(540, "immediate=true")
         message = Message(head.exchange, head.routing_key, head.route, self._header, body)
         queues = broker.route(exchange, head.routing_key)
+        confirming = session.confirming if self.confirms else None
+        refused = False
         if queues:
-            broker.enqueue(message, queues)
+            refused = confirming is not None and confirming.refuses()
+            if not refused:
+                broker.enqueue(message, queues)
         else:
             broker.counts["published"] += 1
             if head.mandatory:
@@ -184,18 +202,19 @@ class Channel:
                 session.send(codec.no_route(self.number, session.frame_max, message))
         if self.confirms:
             self._published += 1
-            if broker.settings.coalesce_confirms:
-                session.confirming[self] = None
+            if confirming is None:
+                self.confirm(self._published)
             else:
-                self.flush_confirms()
+                confirming.settle(self, self._published, refused)
 
-    def flush_confirms(self) -> None:
-        """Confirm every publish that is not confirmed yet, in one frame."""
-        count = self._published - self._confirmed
-        if count:
-            self._confirmed = self._published
-            self.broker.counts["confirmed"] += count
-            self.session.send(codec.confirm(self.number, self._published, count > 1))
+    def confirm(self, tag: int, count: int = 1) -> None:
+        """Ack one publish, or with ``count`` all that are outstanding up to this one."""
+        self.broker.counts["confirmed"] += count
+        self.session.send(codec.confirm(self.number, tag, count > 1))
+
+    def refuse(self, tag: int) -> None:
+        """Nack one publish."""
+        self.session.send(codec.refuse(self.number, tag))
 
     # -- delivering ------------------------------------------------------------------------
 
@@ -234,6 +253,40 @@ class Channel:
         """Something changed that may make consumers of this channel ready."""
         for consumer in self.consumers.values():
             self.broker.unpark(consumer)
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    def _must_wait(self, raw: bytes) -> bool:
+        """Whether this declaration, and all that follows it on this channel, is put off."""
+        slow = self.broker.slow_declare
+        if slow is None or self.session.exempt or self._has_waited:
+            self._has_waited = False
+            return False
+        self._aside = self._keep
+        self._keep(METHOD, raw)
+        slow.put(self)
+        return True
+
+    def _keep(self, kind: int, raw: bytes) -> None:
+        self.kept.append(Frame(kind, self.number, raw))
+        self.session.keep(len(raw) + KEPT_WEIGHT)
+
+    def resume(self) -> None:
+        """The wait is over: handle what came in meanwhile. Another declaration waits anew."""
+        kept = self._stop_waiting()
+        self._has_waited = True
+        self.unpark_consumers()
+        self.session.handle(kept)
+
+    def _stop_waiting(self) -> list[Frame]:
+        if self.broker.slow_declare is not None:
+            self.broker.slow_declare.forget(self)
+        kept, self.kept = self.kept, []
+        self._aside = None
+        self.session.keep(-sum(len(frame.raw) + KEPT_WEIGHT for frame in kept))
+        return kept
+
+    # -- acknowledgements ------------------------------------------------------------------
 
     def _settle(self, tag: int, *, multiple: bool, requeue: bool) -> None:
         """Take acknowledgements. Tag 0 with ``multiple`` stands for all there are."""
@@ -286,8 +339,11 @@ class Channel:
             consumer.parked = False
             self.broker.consumer_removed(consumer.queue)
 
-    def queue_is_gone(self, consumer: Consumer) -> None:
-        """The queue of a consumer was deleted: tell the client if it can be told."""
+    def withdraw(self, consumer: Consumer) -> None:
+        """The broker itself ends a consumer: tell the client if it can be told.
+
+        What the consumer holds unacknowledged stays so, as with a client's own cancel.
+        """
         del self.consumers[consumer.tag]
         consumer.queue.remove_consumer(consumer)
         consumer.parked = False
@@ -302,17 +358,25 @@ class Channel:
             self.remove_consumer(tag)
         self.requeue_all()
         self._drop_parts()
+        if self.kept:
+            self._stop_waiting()
 
     def close(self) -> None:
         """The client closed the channel."""
-        self.flush_confirms()
+        self.broker.release_confirms(self)
         self.release()
         del self.session.channels[self.number]
         self.session.send(codec.bare(self.number, commands.Channel.CloseOk.index))
 
-    def _fail(self, error: SoftError) -> None:
-        self.flush_confirms()
-        self._closing = True
+    @property
+    def closing(self) -> bool:
+        """Whether the broker has closed the channel and waits for close-ok."""
+        return self._aside == self._on_frame_while_closing
+
+    def fail(self, error: SoftError) -> None:
+        """Close the channel, which does not wait, naming the method in ``session.method``."""
+        self.broker.release_confirms(self)
+        self._aside = self._on_frame_while_closing
         self._head = None
         self.release()
         class_id, method_id = divmod(self.session.method, 1 << 16)

@@ -19,7 +19,7 @@ from .errors import HardError
 
 #: Class and method id of a method, as the one integer that pamqp calls its index.
 PUBLISH, RETURN, DELIVER = 0x003C0028, 0x003C0032, 0x003C003C
-DECLARE_OK, OPEN_OK = 0x0032000B, 0x0014000B
+DECLARE, DECLARE_OK, OPEN_OK = 0x0032000A, 0x0032000B, 0x0014000B
 GET_OK, ACK, REJECT, NACK = 0x003C0047, 0x003C0050, 0x003C005A, 0x003C0078
 
 #: pamqp copies the rest of a table for each of its fields: without a bound, one frame full of
@@ -254,3 +254,8 @@ def content(channel: int, frame_max: int, method: bytes, message: Message) -> by
 def confirm(channel: int, tag: int, multiple: bool) -> bytes:
     """The broker's basic.ack of a publish."""
     return _CONFIRM.pack(METHOD, channel, 13, ACK, tag, multiple, 0xCE)
+
+
+def refuse(channel: int, tag: int) -> bytes:
+    """The broker's basic.nack of one publish."""
+    return _CONFIRM.pack(METHOD, channel, 13, NACK, tag, 0, 0xCE)

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from benchmarks.wire.frames import DEFAULT_FRAME_MAX
 
 from .codec import Message
+from .confirms import Confirms
 from .errors import locked, not_found
 from .exchanges import Destination, Exchange
+from .faults.active import Faults
+from .faults.confirm_coalesce import ConfirmCoalesce
 from .queues import Consumer, Entry, Queue
-from .session import Session
+from .session import Session, State
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .faults.slow_declare import SlowDeclare
 
 #: Deliveries out of one queue before another one, and the sockets, get a turn.
 PUMP_BUDGET = 512
@@ -36,7 +44,7 @@ class Settings:
     frame_max: int = DEFAULT_FRAME_MAX
     #: Seconds; 0 offers none. The client's answer to tune decides.
     heartbeat: int = 60
-    #: Confirm all publishes of one read with a single ``multiple`` ack, as RabbitMQ may.
+    #: Confirm all publishes that were read together with one ``multiple`` ack, as RabbitMQ may.
     coalesce_confirms: bool = False
     max_message_size: int = 134217728
     #: Bytes of stored messages above which publishers are no longer read (connection.blocked).
@@ -60,6 +68,14 @@ class Broker:
         #: Bytes of messages that are ready or unacknowledged.
         self.stored = 0
         self.alarm = False
+        #: Behaves as if the alarm was on, towards all but the exempt.
+        self.blocking = False
+        holder = ConfirmCoalesce(self, 0.0) if self.settings.coalesce_confirms else None
+        #: How confirms go out on connections that no fault may hit, and on the others.
+        self.usual, self.disturbed = Confirms(holder), Confirms(holder)
+        #: What makes channels wait when they declare a queue.
+        self.slow_declare: SlowDeclare | None = None
+        self.faults = Faults(self)
         self.counts = dict.fromkeys(
             ("connections", "published", "delivered", "returned", "confirmed", "internal_errors"), 0
         )
@@ -85,6 +101,18 @@ class Broker:
         for session in list(self.sessions):
             session.tick()
 
+    def due(self) -> float | None:
+        """When ``pump`` is to be called again at the latest, on the driver's clock."""
+        return self.faults.due() if self.faults.active else None
+
+    def clients(self) -> list[Session]:
+        """The open connections that faults may hit, the oldest first."""
+        return [
+            session
+            for session in self.sessions
+            if session.state is State.OPEN and not session.exempt
+        ]
+
     def stats(self) -> dict[str, int]:
         """Counters since the start, and what there is now."""
         return {
@@ -100,6 +128,24 @@ class Broker:
         """A name nobody has: for queues and consumers whose client sent none."""
         self._names += 1
         return f"{prefix}{self._names:08d}"
+
+    # -- confirms --------------------------------------------------------------------------
+
+    def confirming(self, session: Session) -> Confirms | None:
+        """Who decides about the confirms of this connection; None: each goes out at once."""
+        confirms = self.usual if session.exempt else self.disturbed
+        return confirms if confirms.at_work else None
+
+    def confirms_changed(self) -> None:
+        """Let every connection take notice of what ``disturbed`` holds now."""
+        for session in self.sessions:
+            session.confirming = self.confirming(session)
+
+    def release_confirms(self, channel: Channel) -> None:
+        """The channel is about to end: what is held back of its confirms goes out before."""
+        for confirms in (self.usual, self.disturbed):
+            if confirms.holder is not None:
+                confirms.holder.release(channel)
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -136,7 +182,11 @@ class Broker:
         self.wake(consumer.queue)
 
     def pump(self) -> None:
-        """Deliver what can be delivered, up to a budget for each queue."""
+        """Send what is due, and deliver what can be delivered, up to a budget for each queue."""
+        if self.faults.active:
+            self.faults.run()
+        if self.usual.holder is not None:
+            self.usual.holder.run()
         awake = self._awake
         for queue in list(awake):
             for _ in range(PUMP_BUDGET):
@@ -184,8 +234,12 @@ class Broker:
 
     def _set_alarm(self, on: bool) -> None:
         self.alarm = on
+        self.alarm_changed()
+
+    def alarm_changed(self) -> None:
+        """Let every connection take notice of ``alarm`` and ``blocking``."""
         for session in self.sessions:
-            session.memory_alarm(on)
+            session.heed_alarm()
 
     # -- queues and exchanges --------------------------------------------------------------
 
@@ -247,7 +301,7 @@ class Broker:
         for entry in entries:
             self.settle(entry)
         for consumer in list(queue.consumers):
-            consumer.channel.queue_is_gone(consumer)
+            consumer.channel.withdraw(consumer)
         for source in self._unbind_destination(queue):
             self.delete_exchange(source)
         return len(entries)

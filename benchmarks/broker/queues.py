@@ -60,6 +60,8 @@ class Consumer:
     def ready(self) -> bool:
         """Whether one more message may be sent to this consumer now."""
         channel = self.channel
+        if channel.kept:
+            return False
         if not self.no_ack:
             if self.prefetch and self.unacked >= self.prefetch:
                 return False

@@ -1,4 +1,4 @@
-"""The driver: listening socket, lifeline and clients in one ``selectors`` loop, one thread.
+"""The driver: listener, lifeline, control port and clients in one ``selectors`` loop, one thread.
 
 It owns the sockets and the clock and nothing of AMQP. Every client socket is non-blocking; writes
 of one loop are sent together; a bug in the core ends the one connection it happened on, is logged
@@ -14,7 +14,11 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.wire.commands import CommandError, Commands
 
 from .core import Broker, Settings
 from .session import Session
@@ -43,9 +47,12 @@ class Peer:
 
 
 class Server:
-    """Serves one broker on 127.0.0.1 until it is told to stop."""
+    """Serves one broker on 127.0.0.1 until it is told to stop.
 
-    def __init__(self, settings: Settings, port: int = 0) -> None:
+    With a ``token`` it has a control port too, for whoever knows the token.
+    """
+
+    def __init__(self, settings: Settings, port: int = 0, token: str = "") -> None:
         self.broker = Broker(settings, time.monotonic())
         self._stack = ExitStack()
         self._selector = self._stack.enter_context(selectors.DefaultSelector())
@@ -57,6 +64,16 @@ class Server:
         )
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._commands: Commands | None = None
+        if token:
+            handlers = {
+                "status": self._status,
+                "stats": self._stats,
+                "fault": self._fault,
+                "heal": self._heal,
+            }
+            self._commands = Commands(token, handlers, self._selector)
+            self._stack.callback(self._commands.close)
 
     @property
     def port(self) -> int:
@@ -64,13 +81,18 @@ class Server:
         port: int = self._listener.getsockname()[1]
         return port
 
+    @property
+    def control_port(self) -> int | None:
+        """The port of the control connection, None when there is none."""
+        return None if self._commands is None else self._commands.port
+
     def stop_at_end_of(self, descriptor: int) -> None:
         """Stop when this descriptor, a pipe that the parent holds open, reaches its end.
 
         Raises OSError when it can never be waited for, as is the case with a file.
         """
 
-        def readable() -> None:
+        def readable(_file: object, _mask: int) -> None:
             if not os.read(descriptor, 4096):
                 self._stopping = True
 
@@ -84,7 +106,7 @@ class Server:
         reader.setblocking(False)
         writer.setblocking(False)
 
-        def readable() -> None:
+        def readable(_file: object, _mask: int) -> None:
             reader.recv(4096)
             self._stopping = True
 
@@ -105,29 +127,75 @@ class Server:
         with self._stack:
             next_tick = time.monotonic() + TICK
             while not self._stopping:
-                wait = 0.0 if self.broker.busy else max(0.0, next_tick - time.monotonic())
-                ready = self._selector.select(wait)
+                ready = self._selector.select(self._wait(next_tick))
                 now = self.broker.now = time.monotonic()
                 for key, events in ready:
                     if isinstance(key.data, Peer):
                         self._serve(key.data, events)
                     else:
-                        key.data()
+                        key.data(key.fileobj, events)
                 if now >= next_tick:
                     next_tick = now + TICK
                     self.broker.tick()
                     self._resume_accepting()
                 self.broker.pump()
-                for session in self.broker.take_dirty():
-                    peer = self._peers.get(session)
-                    if peer is not None:
-                        self._flush(peer)
+                self._flush_dirty()
             for peer in list(self._peers.values()):
                 self._drop(peer)
 
+    def _wait(self, next_tick: float) -> float:
+        """Seconds that the loop may sleep."""
+        if self.broker.busy:
+            return 0.0
+        due = self.broker.due()
+        until = next_tick if due is None else min(next_tick, due)
+        return max(0.0, until - time.monotonic())
+
+    def _flush_dirty(self) -> None:
+        for session in self.broker.take_dirty():
+            peer = self._peers.get(session)
+            if peer is not None:
+                self._flush(peer)
+
+    # -- requests --------------------------------------------------------------------------
+
+    def _status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        _nothing_more(request)
+        return {
+            "now": time.monotonic(),
+            "connections": len(self.broker.clients()),
+            "active": list(self.broker.faults.active),
+        }
+
+    def _stats(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        _nothing_more(request)
+        return {**self.broker.stats(), "effects": self.broker.faults.counted()}
+
+    def _fault(self, request: dict[str, Any]) -> dict[str, Any]:
+        kind = request.pop("kind", None)
+        self.broker.now = time.monotonic()
+        try:
+            answer = self.broker.faults.fire(str(kind), request)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        # Whoever asked is answered when the first effect is out, not before.
+        self._flush_dirty()
+        return answer
+
+    def _heal(self, request: dict[str, Any]) -> dict[str, Any]:
+        kind = request.pop("kind", None)
+        _nothing_more(request)
+        now = self.broker.now = time.monotonic()
+        try:
+            healed = self.broker.faults.heal(kind if kind is None else str(kind))
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self._flush_dirty()
+        return {"t": now, "healed": healed}
+
     # -- connections -----------------------------------------------------------------------
 
-    def _accept(self) -> None:
+    def _accept(self, _sock: object, _mask: int) -> None:
         for _ in range(ACCEPT_BUDGET):
             try:
                 sock, _address = self._listener.accept()
@@ -230,3 +298,9 @@ class Server:
         peer.sock.close()
         del self._peers[peer.session]
         peer.session.lost()
+
+
+def _nothing_more(request: Mapping[str, Any]) -> None:
+    """Refuse what a request does not know: a word that was ignored would be a wish unfulfilled."""
+    for name in sorted(request):
+        raise CommandError(f"unknown field {name!r}")

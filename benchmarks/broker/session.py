@@ -3,7 +3,8 @@
 Bytes in by ``receive``, bytes out by ``take_output`` and ``sent``. A session never raises because
 of its peer: what a peer does wrong ends in a Close method, or in ``wants_close``. All that it
 keeps is bounded: one partial frame, one message per channel, and an output that makes deliveries
-stop (``takes_deliveries``) and then reading (``wants_read``).
+stop (``takes_deliveries``) and then reading (``wants_read``); frames that are kept because their
+channel waits stop the reading as well.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ DELIVERY_LOW_WATER = 1 << 18
 #: mark: a client that publishes much before it reads its deliveries must not be locked out, one
 #: that never reads the answers to its own calls must.
 REPLY_HIGH_WATER = 1 << 24
+#: Bytes kept for channels that wait, above which the connection is not read any more. One read
+#: more may come on top. An honest client, which waits for its answer, keeps one frame of a channel.
+KEPT_HIGH_WATER = 1 << 20
+#: What the harness's own client calls itself. Its connections are the controls, and what remains
+#: in the queues is read through them: no fault may touch them.
+EXEMPT_PRODUCT = "amqpool wire client"
 #: Seconds that a peer has to answer a Close, and to go away after the last byte was sent.
 CLOSE_TIMEOUT = 5.0
 
@@ -90,10 +97,16 @@ class Session:
         #: Set when the peer must be dropped without another word.
         self.abort = False
         self.has_published = False
+        #: The broker is short of memory, or behaves as if: publishers are not read.
+        self.blocked = False
+        #: Faults pass this connection by.
+        self.exempt = False
+        #: Who decides about this connection's confirms; None: each goes out at once.
+        self.confirming = broker.confirming(self)
         #: Bytes of messages that are still coming in, over all channels.
         self.assembling = 0
-        #: Channels whose coalesced confirms go out at the end of this read.
-        self.confirming: dict[Channel, None] = {}
+        #: Bytes of frames that are kept, over all channels that wait.
+        self._kept = 0
         self._choked = False
         self._output: list[bytes] = []
         self._start = b""
@@ -109,9 +122,12 @@ class Session:
     @property
     def wants_read(self) -> bool:
         """Whether more input is welcome now."""
-        if self.broker.alarm and self.has_published:
-            return False
-        return self.backlog < REPLY_HIGH_WATER
+        return not self.throttled and self.backlog < REPLY_HIGH_WATER
+
+    @property
+    def throttled(self) -> bool:
+        """Whether it is the broker that stopped reading, so that silence proves nothing."""
+        return (self.blocked and self.has_published) or self._kept >= KEPT_HIGH_WATER
 
     @property
     def wants_close(self) -> bool:
@@ -146,6 +162,7 @@ class Session:
 
     def lost(self) -> None:
         """The network connection is gone: give back what the client held."""
+        self.catch_up()
         self._end(State.CLOSED)
         self.broker.sessions.pop(self, None)
 
@@ -154,21 +171,37 @@ class Session:
         now = self.broker.now
         if self._deadline is not None and now >= self._deadline:
             self._drop()
-        elif self.heartbeat and self.state is State.OPEN:
+        elif self.throttled:
+            self._received_at = now
+        if self.heartbeat and self.state is State.OPEN:
             if now - self._received_at > 2 * self.heartbeat:
                 self._drop()
             elif now - self._sent_at >= self.heartbeat / 2 and not self.backlog:
                 self.send(HEARTBEAT_FRAME)
 
-    def memory_alarm(self, on: bool) -> None:
+    def heed_alarm(self) -> None:
         """Publishers are not read while the alarm is on; clients that can be told are told."""
-        if self.state is State.OPEN and "connection.blocked" in self.capabilities:
+        blocked = self.broker.alarm or (self.broker.blocking and not self.exempt)
+        if blocked == self.blocked or self.state is not State.OPEN:
+            return
+        self.blocked = blocked
+        if "connection.blocked" in self.capabilities:
             self.reply(
                 0,
                 commands.Connection.Blocked(reason="low on memory")
-                if on
+                if blocked
                 else commands.Connection.Unblocked(),
             )
+        self.broker.mark_dirty(self)
+
+    def publishes(self) -> None:
+        """The client is a publisher from now on: an alarm that is on concerns it."""
+        self.has_published = True
+        self.broker.mark_dirty(self)
+
+    def keep(self, size: int) -> None:
+        """So many bytes more are kept for channels that wait, or fewer."""
+        self._kept += size
         self.broker.mark_dirty(self)
 
     # -- output ----------------------------------------------------------------------------
@@ -199,27 +232,35 @@ class Session:
             frames = self._scanner.feed(data)
         except FrameError as error:
             frames, broken = error.frames, error
+        if self.handle(frames) and broken is not None:
+            self.method = 0
+            self.fail(HardError(501, str(broken)))
+
+    def handle(self, frames: list[Frame]) -> bool:
+        """Handle whole frames, in their order. False when one of them ended the connection."""
         try:
             for frame in frames:
                 self._frame(frame)
                 if self.wants_close:
-                    return
-            if broken is not None:
-                self.method = 0
-                raise HardError(501, str(broken))
+                    return False
         except HardError as error:
-            self._fail(error)
-        self._flush_confirms()
+            self.fail(error)
+            return False
+        return True
+
+    def catch_up(self) -> None:
+        """Handle now what is kept for channels that wait, since the connection ends.
+
+        It came in before the end, so it counts: an ack that is forgotten is a second delivery.
+        """
+        for channel in list(self.channels.values()):
+            while channel.kept:
+                channel.resume()
 
     def internal_error(self) -> None:
         """A bug of ours ended this connection; the driver has logged it."""
         self.broker.counts["internal_errors"] += 1
-        self._fail(HardError(541, "internal error"))
-
-    def _flush_confirms(self) -> None:
-        for channel in self.confirming:
-            channel.flush_confirms()
-        self.confirming.clear()
+        self.fail(HardError(541, "internal error"))
 
     def _protocol_header(self, data: bytes) -> bytes:
         """Take the first eight bytes; returns what follows them."""
@@ -282,6 +323,7 @@ class Session:
 
     def _connection_method(self, method: base.Frame) -> None:
         if isinstance(method, commands.Connection.Close):
+            self.catch_up()
             self._end(State.CLOSED)
             self.reply(0, commands.Connection.CloseOk())
             self._close()
@@ -295,6 +337,7 @@ class Session:
             self.state = State.OPEN
             self._deadline = None
             self.reply(0, commands.Connection.OpenOk())
+            self.heed_alarm()
         else:
             raise HardError(504, f"unexpected method in connection state {self.state.value}")
 
@@ -303,6 +346,8 @@ class Session:
         offered = properties.get("capabilities") if isinstance(properties, dict) else None
         if isinstance(offered, dict):
             self.capabilities = frozenset(str(name) for name, on in offered.items() if on is True)
+        self.exempt = isinstance(properties, dict) and properties.get("product") == EXEMPT_PRODUCT
+        self.confirming = self.broker.confirming(self)
         if method.mechanism != "PLAIN":
             self._refuse_login(f"{method.mechanism}")
             return
@@ -331,7 +376,7 @@ class Session:
             " For details see the broker logfile.",
         )
         if "authentication_failure_close" in self.capabilities:
-            self._fail(error)
+            self.fail(error)
         else:
             self._close()
 
@@ -373,8 +418,8 @@ class Session:
 
     # -- the end ---------------------------------------------------------------------------
 
-    def _fail(self, error: ProtocolError) -> None:
-        """Answer a hard error: Close, then wait for close-ok."""
+    def fail(self, error: ProtocolError) -> None:
+        """Close the connection, naming the method in ``method``, and wait for close-ok."""
         if self.state in (State.CLOSING, State.CLOSED):
             self._close()
             return
@@ -393,8 +438,11 @@ class Session:
 
     def _end(self, state: State) -> None:
         """Leave the open state: the channels' messages go back, exclusive queues go."""
-        self._flush_confirms()
+        for channel in self.channels.values():
+            self.broker.release_confirms(channel)
         self.state = state
+        # Whoever is to answer a Close must be read.
+        self.blocked = False
         for channel in list(self.channels.values()):
             channel.release()
         self.channels.clear()
@@ -408,6 +456,7 @@ class Session:
 
     def _drop(self) -> None:
         """Give the peer up without another word."""
+        self.catch_up()
         self.abort = True
         self._end(State.CLOSED)
         self._deadline = None

@@ -1,8 +1,7 @@
 """A scripted client for the sans-I/O core, and the broker as a process.
 
 ``Peer`` speaks to the core in memory: no socket, no thread, and a clock that only the test moves.
-What the broker answers is decoded by pamqp into plain tuples, so that tests compare whole values:
-``(channel, method, *arguments)``, with the body at the end where content follows.
+What the broker answers is decoded into plain tuples (see ``wire_peer``).
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ import pytest
 from pamqp import base, commands, header
 from pamqp import frame as pamqp_frame
 
+from benchmarks.broker.control import BrokerControl
 from benchmarks.broker.core import Broker, Settings
-from benchmarks.wire.frames import BODY, HEADER, HEARTBEAT, METHOD, PROTOCOL_HEADER, Scanner, frame
+from benchmarks.wire.frames import BODY, PROTOCOL_HEADER, frame
+from tests.broker.wire_peer import CAPABILITIES, Decoder, WirePeer, start_ok, tune_ok
 
 MAIN = Path(__file__).parents[2] / "benchmarks" / "broker" / "__main__.py"
-CAPABILITIES = {
-    "authentication_failure_close": True,
-    "consumer_cancel_notify": True,
-    "connection.blocked": True,
-}
+TOKEN = "a token of the tests"
 
 
 def publish(
@@ -45,16 +42,22 @@ def publish(
 class Peer:
     """One client of the core."""
 
-    def __init__(self, broker: Broker, handshake: bool = True, capabilities: bool = True) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        handshake: bool = True,
+        capabilities: bool = True,
+        product: str = "a client",
+    ) -> None:
         self.broker = broker
         self.session = broker.connect()
-        self._scanner = Scanner(1 << 20)
+        self._decode = Decoder()
         if handshake:
             assert self.feed(PROTOCOL_HEADER)[0][1] == "Connection.Start"
-            offered = {"capabilities": CAPABILITIES} if capabilities else {}
+            offered = {"product": product, "capabilities": CAPABILITIES if capabilities else {}}
             assert self(0, start_ok(client_properties=offered))[0][1] == "Connection.Tune"
             self(0, tune_ok(broker.settings))
-            assert self(0, commands.Connection.Open()) == [(0, "Connection.OpenOk", "")]
+            assert self(0, commands.Connection.Open())[0] == (0, "Connection.OpenOk", "")
             assert self(1, commands.Channel.Open()) == [(1, "Channel.OpenOk", "")]
 
     def __call__(self, channel: int, *methods: base.Frame | bytes) -> list[tuple[Any, ...]]:
@@ -76,44 +79,16 @@ class Peer:
         self.broker.pump()
         raw = self.session.take_output() if self.session.has_output else b""
         self.session.sent(len(raw))
-        if raw == PROTOCOL_HEADER:
-            return [(0, "ProtocolHeader")]
-        events: list[tuple[Any, ...]] = []
-        for kind, channel, data in self._scanner.feed(raw):
-            if kind == METHOD:
-                method = pamqp_frame.unmarshal(data)[2]
-                values = [getattr(method, name) for name in method.attributes()]
-                events.append((channel, method.name, *values))
-            elif kind == HEADER:
-                events[-1] += (b"",)
-            elif kind == BODY:
-                events[-1] = (*events[-1][:-1], events[-1][-1] + data[7:-1])
-            elif kind == HEARTBEAT:
-                events.append((channel, "Heartbeat"))
-        return events
+        return self._decode(raw)
+
+    def after(self, seconds: float) -> list[tuple[Any, ...]]:
+        """Let time pass, and return what this client gets."""
+        self.broker.now += seconds
+        return self.read()
 
     def lose(self) -> None:
         """The network connection breaks."""
         self.session.lost()
-
-
-def start_ok(**more: Any) -> commands.Connection.StartOk:
-    values = {
-        "client_properties": {"capabilities": CAPABILITIES},
-        "mechanism": "PLAIN",
-        "response": "\0guest\0guest",
-        "locale": "en_US",
-    }
-    return commands.Connection.StartOk(**(values | more))
-
-
-def tune_ok(settings: Settings, **more: int) -> commands.Connection.TuneOk:
-    values = {
-        "channel_max": settings.channel_max,
-        "frame_max": settings.frame_max,
-        "heartbeat": settings.heartbeat,
-    }
-    return commands.Connection.TuneOk(**(values | more))
 
 
 @pytest.fixture
@@ -168,9 +143,22 @@ class Process:
         assert self.popen.stdout is not None
         self.greeting = json.loads(self.popen.stdout.readline())
         self.port: int = self.greeting["port"]
+        self._clients: list[WirePeer | BrokerControl] = []
+
+    def connect(self) -> WirePeer:
+        """A client with channel 1 open."""
+        self._clients.append(WirePeer(self.port))
+        return self._clients[-1]
+
+    def control(self) -> BrokerControl:
+        """A session on the control port; it is there when the test has set the token."""
+        self._clients.append(BrokerControl(self.greeting["control"], TOKEN))
+        return self._clients[-1]
 
     def end(self) -> tuple[int, bytes, bytes]:
         """Close the lifeline; exit status, rest of standard output, standard error."""
+        for client in self._clients:
+            client.close()
         try:
             out, err = self.popen.communicate(timeout=10)
         except subprocess.TimeoutExpired:
@@ -194,3 +182,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         if process.popen.returncode is None:
             assert process.end() == (0, b"", b"")
             assert json.loads(process.stats.read_text())["internal_errors"] == 0
+
+
+@pytest.fixture
+def controlled(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Process, BrokerControl]:
+    """A broker process with a control port, and a session on it."""
+    monkeypatch.setenv("AMQPOOL_BROKER_TOKEN", TOKEN)
+    process = start()
+    return process, process.control()
+
+
+@pytest.fixture
+def token() -> str:
+    return TOKEN

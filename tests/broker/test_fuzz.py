@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pamqp import base, commands
 from pamqp import frame as pamqp_frame
 
+from benchmarks.broker.channel import KEPT_WEIGHT
 from benchmarks.broker.core import ENTRY_WEIGHT, Broker, Settings
 from benchmarks.broker.session import DELIVERY_HIGH_WATER
 from benchmarks.wire.frames import BODY, HEADER, HEARTBEAT, METHOD, PROTOCOL_HEADER, frame
@@ -32,6 +33,13 @@ class Settle(NamedTuple):
     which: int
     multiple: bool
     requeue: bool
+
+
+class Commit(NamedTuple):
+    """A fault of the broker; None heals them all."""
+
+    kind: str | None
+    options: dict[str, object]
 
 
 flags = st.booleans()
@@ -62,6 +70,19 @@ CONTROL = st.one_of(
     st.builds(commands.Confirm.Select),
     st.just(C.Close(reply_code=200, reply_text="", class_id=0, method_id=0)),
 )
+FAULTS = st.sampled_from(
+    [
+        Commit(None, {}),
+        Commit("slow_declare", {"ms": 20}),
+        Commit("slow_declare", {"ms": 20}),
+        Commit("consumer_cancel", {}),
+        Commit("channel_close", {}),
+        Commit("connection_close", {}),
+        Commit("blocked", {}),
+        Commit("confirm_nack", {"every": 2}),
+        Commit("confirm_delay", {"ms": 20}),
+    ]
+)
 TOPOLOGY = st.one_of(
     st.builds(Q.Declare, queue=queues, exclusive=flags, auto_delete=flags, passive=flags),
     st.builds(Q.Purge, queue=queues),
@@ -80,7 +101,7 @@ TOPOLOGY = st.one_of(
 STEPS = st.tuples(
     st.integers(0, 1),
     st.integers(1, 2),
-    st.one_of(TRAFFIC, TRAFFIC, TRAFFIC, TRAFFIC, CONTROL, CONTROL, TOPOLOGY),
+    st.one_of(TRAFFIC, TRAFFIC, TRAFFIC, TRAFFIC, CONTROL, CONTROL, TOPOLOGY, FAULTS),
 )
 
 
@@ -92,10 +113,15 @@ def check(broker):
     """The books agree with what is there."""
     stored = 0
     unacked = Counter()
+    waiting = broker.slow_declare._waiting if broker.slow_declare else {}
+    assert all(channel.session in broker.sessions for channel in waiting)
     for session in broker.sessions:
-        assembling = 0
+        assembling = kept = 0
         for channel in session.channels.values():
             assembling += sum(map(len, channel._parts))
+            kept += sum(len(raw) + KEPT_WEIGHT for _, _, raw in channel.kept)
+            # A channel waits when, and only when, somebody will let it go on.
+            assert bool(channel.kept) == (channel in waiting)
             assert list(channel.unacked) == sorted(channel.unacked)
             by_consumers = [item for item in channel.unacked.values() if item.consumer]
             assert channel.consumers_unacked == len(by_consumers)
@@ -105,7 +131,7 @@ def check(broker):
             for tag, consumer in channel.consumers.items():
                 assert (consumer.tag, consumer.channel) == (tag, channel)
                 assert consumer in consumer.queue.consumers
-        assert session.assembling == assembling
+        assert (session.assembling, session._kept) == (assembling, kept)
     for name, queue in broker.queues.items():
         assert (queue.name, queue.deleted) == (name, False)
         assert queue.owner is None or queue.owner in broker.sessions
@@ -154,6 +180,12 @@ def test_any_sequence_of_calls_leaves_the_books_in_order(connect_to, publishing,
         elif what == "part":
             # Half a message: whatever follows on this channel but its rest is an error.
             peer(channel, publishing(channel, "", "q", b"half", size=8))
+        elif isinstance(what, Commit):
+            if what.kind is None:
+                broker.faults.heal()
+            else:
+                broker.faults.fire(what.kind, what.options)
+            broker.now += 0.011
         elif isinstance(what, Settle):
             outstanding = list(peer.session.channels[channel].unacked)
             if outstanding:
@@ -165,17 +197,21 @@ def test_any_sequence_of_calls_leaves_the_books_in_order(connect_to, publishing,
             peer(channel, publishing(channel, exchange, key, mandatory=mandatory))
         elif what != "lose":
             assert isinstance(what, base.Frame)
-            for event in peer(channel, what):
-                if event[1] == "Channel.Close":
-                    peer(event[0], C.CloseOk())
+            peer.session.receive(pamqp_frame.marshal(what, channel))
         broker.pump()
         check(broker)
         for other in peers:
-            other.read()
+            for event in other.read():
+                if event[1] == "Channel.Close":
+                    other(event[0], C.CloseOk())
+                elif event[1] == "Connection.Close":
+                    other(0, commands.Connection.CloseOk())
     for peer in peers:
         peer.lose()
     check(broker)
     assert not broker.sessions
+    broker.faults.heal()
+    assert broker.due() is None
     assert not any(queue.consumers or queue.owner for queue in broker.queues.values())
 
 
