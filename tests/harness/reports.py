@@ -10,6 +10,9 @@ from benchmarks.harness.checkers import Evidence
 
 #: The recovery deadline that the made-up client declares, in seconds.
 RECOVERY = 5.0
+#: Channels that the made-up client may keep at rest, and when it rested.
+IDLE = 2
+REST = 2.9
 #: What the made-up plan holds.
 PLANNED = Counter(publish=4, drain=2, unroutable=1)
 
@@ -39,6 +42,8 @@ def report(**more: Any) -> dict[str, Any]:
             "cannot": [],
             "recoverable": ["Lost"],
             "recovery_seconds": RECOVERY,
+            "connections": 1,
+            "idle_channels": IDLE,
         },
         "plan": "0123456789ab",
         "phase": "end",
@@ -57,12 +62,22 @@ def report(**more: Any) -> dict[str, Any]:
         "exceptions": {"signatures": [], "events": []},
         "leases": {"leases": 4, "doubles": [], "held": []},
         "at_rest": None,
+        "rest_at": REST,
+        "resources": {"before": {}, "after": {}, "new_threads": [], "new_fds": []},
         "closed": {"returned": True, "seconds": 0.25},
         "recoveries": [],
         "nemesis": None,
         "history": {},
         **more,
     }
+
+
+def killed(*asked: float, planned: int | None = None, **more: Any) -> dict[str, Any]:
+    fired = [
+        {"asked": t, "t": t + 0.001, "kind": "rst", "healed": None, "ends": True} for t in asked
+    ]
+    planned = len(asked) if planned is None else planned
+    return report(nemesis={"planned": planned, "fired": fired, "missed": []}, **more)
 
 
 def add_error(
@@ -102,7 +117,34 @@ def books(
 SANE = books()
 
 
+def generation(
+    number: int = 1,
+    *events: tuple[float, str, int, int],
+    opened: float = 0.5,
+    closed: float | None = 3.5,
+) -> dict[str, Any]:
+    return {
+        "generation": number,
+        "opened": opened,
+        "ready": opened + 0.1,
+        "closed": closed,
+        "end": "close",
+        "faulted": False,
+        "injected": False,
+        "faults": [],
+        "thrown": 0,
+        "events": [[*event, {}] for event in events],
+    }
+
+
+def ledger(*generations: dict[str, Any]) -> dict[str, Any]:
+    """Of one connection with two channels open, when no other is given."""
+    sane = generation(1, (0.7, "open", 1, 1), (0.8, "open", 2, 1), (1.0, "publish", 1, 1))
+    return {"generations": list(generations) or [sane], "faults": []}
+
+
 def evidence(
     document: dict[str, Any] | None = None, *, books: Books | None = SANE, **more: Any
 ) -> Evidence:
-    return Evidence(document or report(), "status 0", books=books, **more)
+    known: dict[str, Any] = {"ledger": ledger(), "links_left": 0}
+    return Evidence(document or report(), "status 0", books=books, **(known | more))
