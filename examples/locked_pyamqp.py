@@ -3,7 +3,8 @@
     python -m benchmarks.harness run chaos_no_deadlock --client examples/locked_pyamqp.py:Locked
 
 It is what an application writes that has no pool: correct, because nobody but the holder of the
-lock ever touches the connection, and slow, because a drain keeps everybody else waiting.
+lock ever touches the connection, and slow, because a drain keeps everybody else waiting. A call
+without an answer costs the connection: a late answer could be taken for the next one's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from benchmarks.clients.base import Bounds, Client, Delivery, Outgoing
+
+#: Seconds of one drain under the lock, and of the pause in which others get at the connection.
+TURN = 0.002
+#: More threads than anybody starts: all who wait for a channel when the client is closed.
+EVERYBODY = 10_000
+
+
+class ClosedError(Exception):
+    """The client was closed."""
 
 
 class LockedReceipt:
@@ -29,7 +39,7 @@ class LockedReceipt:
 
 
 class Handle:
-    """One leased channel, with the receipts that its confirms and returns belong to."""
+    """One channel, with the receipts that its confirms and returns belong to."""
 
     def __init__(self, channel: Any, generation: int) -> None:
         self.channel = channel
@@ -48,6 +58,20 @@ class Handle:
         identity = message.properties["message_id"]
         self.mandatory.pop(identity).back = identity
 
+    def abandon(self) -> None:
+        """The broker's word on what is unconfirmed will never come."""
+        for receipt in self.pending.values():
+            receipt.state = "unknown"
+        self.pending.clear()
+
+
+class Lease:
+    """A handle in one owner's hands; its release takes effect once."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+        self.ended = False
+
 
 class Locked(Client):
     name = "locked-pyamqp"
@@ -62,6 +86,7 @@ class Locked(Client):
         self._generation = 0
         self._idle: list[Handle] = []
         self._handles: list[Handle] = []
+        self._shut = False
 
     @property
     def version(self) -> str:
@@ -73,51 +98,101 @@ class Locked(Client):
     def recoverable(self) -> tuple[type[BaseException], ...]:
         import amqp
 
-        return (amqp.RecoverableConnectionError, ConnectionError)
+        return (amqp.RecoverableConnectionError,)
 
     @property
     def timeouts(self) -> tuple[type[BaseException], ...]:
         return (TimeoutError,)
 
+    @property
+    def closed(self) -> tuple[type[BaseException], ...]:
+        return (ClosedError,)
+
+    # -- the connection ----------------------------------------------------------------------
+
     def _connect(self) -> Any:
         """The living connection; call it with the lock held."""
         import amqp
 
+        if self._shut:
+            raise ClosedError("the client was closed")
         if self._connection is None or not self._connection.connected:
             for handle in self._handles:
-                for receipt in handle.pending.values():
-                    receipt.state = "unknown"
+                handle.abandon()
             self._idle, self._handles = [], []
+            # Before the attempt: should it fail, the handles of old are known as such.
+            self._generation += 1
             address, _, rest = self.urls[0].removeprefix("amqp://").rpartition("@")
             user, _, password = address.partition(":")
+            # A silent peer is noticed after two heartbeats, or where one waits for its answer.
+            patience = 2 * self.heartbeat or self.bounds.operation
             self._connection = amqp.Connection(
                 rest.rstrip("/"),
                 userid=user,
                 password=password,
-                connect_timeout=self.bounds.operation,
-                read_timeout=self.bounds.operation,
+                heartbeat=self.heartbeat,
+                connect_timeout=patience,
+                read_timeout=patience,
+                write_timeout=patience,
             )
             self._connection.connect()
-            self._generation += 1
         return self._connection
 
     def _lost(self) -> None:
         if self._connection is not None:
             self._connection.collect()
 
-    def _guarded(self, work: Callable[[], Any], handle: Handle | None = None) -> Any:
+    def _guarded(self, work: Callable[[], Any], lease: Lease | None = None) -> Any:
         """Run ``work`` under the lock; a dead connection is put away, and its error goes on.
 
         A handle of an older connection fails before that: it must not cost the new one its life.
         """
+        import amqp
+
         with self._lock:
-            if handle is not None:
-                self._alive(handle)
+            if lease is not None:
+                self._alive(lease)
             try:
                 return work()
+            except OSError as error:
+                # Refused, reset, ended, or no answer in time: to the caller it is all one.
+                self._lost()
+                raise amqp.RecoverableConnectionError(f"the connection broke: {error}") from error
+            except amqp.ChannelError:
+                if lease is not None:
+                    self._retire(lease.handle)
+                raise
             except self.recoverable:
                 self._lost()
                 raise
+
+    def _retire(self, handle: Handle) -> None:
+        """py-amqp opened a channel again that the broker had closed, without confirms: no use."""
+        try:
+            handle.channel.close()
+        except (OSError, *self.recoverable):
+            self._lost()
+
+    def _alive(self, lease: Lease) -> None:
+        import amqp
+
+        handle = lease.handle
+        if lease.ended or handle.generation != self._generation or not handle.channel.connection:
+            raise amqp.RecoverableConnectionError("the channel is gone")
+
+    def _drain(self, timeout: float, lease: Lease | None = None) -> bool:
+        """Dispatch one event; False when there was none, which is no failure of the connection."""
+
+        def turn() -> bool:
+            connection = self._connect()
+            connection.heartbeat_tick()
+            try:
+                connection.drain_events(timeout=timeout)
+            except TimeoutError:
+                return False
+            return True
+
+        return bool(self._guarded(turn, lease))
 
     def open(self) -> None:
         self._guarded(self._connect)
@@ -127,39 +202,34 @@ class Locked(Client):
             return self._connection is not None and bool(self._connection.connected)
 
     def drain(self, timeout: float) -> None:
-        self._guarded(lambda: self._connect().drain_events(timeout=timeout))
+        if not self._drain(timeout):
+            raise TimeoutError(f"nothing came within {timeout} s")
 
     def drain_lease(self, handle: Any, timeout: float) -> None:
         # Short turns, so that others get at the connection in between.
         deadline = time.monotonic() + timeout
-        while True:
-            try:
-                self._guarded(lambda: handle.channel.connection.drain_events(timeout=0.002), handle)
-                return
-            except TimeoutError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.002)
+        while not self._drain(TURN, handle):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nothing came within {timeout} s")
+            time.sleep(TURN)
 
-    def _alive(self, handle: Handle) -> None:
-        import amqp
-
-        if handle.generation != self._generation or handle.channel.connection is None:
-            raise amqp.RecoverableConnectionError("the channel's connection is gone")
+    # -- leases ------------------------------------------------------------------------------
 
     def acquire(self, timeout: float) -> Any:
         if not self._free.acquire(timeout=timeout):
             raise TimeoutError(f"no channel within {timeout} s")
         try:
-            return self._guarded(self._take)
+            return Lease(self._guarded(self._take))
         except BaseException:
             self._free.release()
             raise
 
     def _take(self) -> Handle:
         connection = self._connect()
-        if self._idle:
-            return self._idle.pop()
+        while self._idle:
+            handle = self._idle.pop()
+            if handle.channel.connection:
+                return handle
         handle = Handle(connection.channel(), self._generation)
         handle.channel.confirm_select()
         events = handle.channel.events
@@ -171,15 +241,27 @@ class Locked(Client):
 
     def release(self, handle: Any) -> Any:
         with self._lock:
-            if handle.generation == self._generation and handle.channel.connection is not None:
-                self._idle.append(handle)
+            if handle.ended:
+                return False
+            handle.ended = True
+            channel = handle.handle
+            if channel.generation == self._generation:
+                if channel.channel.connection:
+                    self._idle.append(channel)
+                else:
+                    # The broker closed it, which ended its confirms too.
+                    channel.abandon()
+                    self._handles.remove(channel)
         self._free.release()
+        return True
 
     def channel_key(self, handle: Any) -> Hashable:
-        return (handle.generation, handle.number)
+        return (handle.handle.generation, handle.handle.number)
+
+    # -- calls -------------------------------------------------------------------------------
 
     def publish(self, handle: Any, message: Outgoing) -> LockedReceipt:
-        return self._guarded(lambda: self._publish(handle, message), handle)  # type: ignore[no-any-return]
+        return self._guarded(lambda: self._publish(handle.handle, message), handle)  # type: ignore[no-any-return]
 
     def _publish(self, handle: Handle, message: Outgoing) -> LockedReceipt:
         import amqp
@@ -204,10 +286,7 @@ class Locked(Client):
         while receipt.state is None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no confirm within {timeout} s")
-            try:
-                self._guarded(lambda: handle.channel.connection.drain_events(timeout=0.002), handle)
-            except TimeoutError:
-                continue
+            self._drain(TURN, handle)
         return receipt
 
     def consume(
@@ -217,39 +296,59 @@ class Locked(Client):
         consumer_tag: str,
         prefetch: int,
         callback: Callable[[Delivery], None],
-    ) -> None:
-        def start() -> None:
-            channel = handle.channel
+        no_ack: bool = False,
+    ) -> str:
+        def start() -> str:
+            channel = handle.handle.channel
             channel.basic_qos(0, prefetch, False)
-            channel.basic_consume(
-                queue, consumer_tag=consumer_tag, callback=lambda m: callback(_delivery(m))
+            return str(
+                channel.basic_consume(
+                    queue,
+                    consumer_tag=consumer_tag,
+                    no_ack=no_ack,
+                    callback=lambda message: callback(_delivery(message)),
+                )
             )
 
-        self._guarded(start, handle)
+        return str(self._guarded(start, handle))
 
     def cancel(self, handle: Any, consumer_tag: str) -> None:
-        self._guarded(lambda: handle.channel.basic_cancel(consumer_tag), handle)
+        self._guarded(lambda: handle.handle.channel.basic_cancel(consumer_tag), handle)
 
     def ack(self, handle: Any, delivery_tag: int) -> None:
-        self._guarded(lambda: handle.channel.basic_ack(delivery_tag), handle)
+        self._guarded(lambda: handle.handle.channel.basic_ack(delivery_tag), handle)
 
-    def get(self, handle: Any, queue: str) -> Delivery | None:
-        message = self._guarded(lambda: handle.channel.basic_get(queue), handle)
+    def get(self, handle: Any, queue: str, no_ack: bool = False) -> Delivery | None:
+        message = self._guarded(
+            lambda: handle.handle.channel.basic_get(queue, no_ack=no_ack), handle
+        )
         return None if message is None else _delivery(message)
 
-    def declare(self, handle: Any, queue: str, passive: bool) -> str:
+    def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
         declared = self._guarded(
-            lambda: handle.channel.queue_declare(
-                queue, passive=passive, durable=True, auto_delete=False
+            lambda: handle.handle.channel.queue_declare(
+                queue, passive=passive, durable=durable, auto_delete=False
             ),
             handle,
         )
         return str(declared.queue)
 
     def close(self, timeout: float) -> None:
-        with self._lock:
-            if self._connection is not None and self._connection.connected:
-                self._connection.close()
+        # Told first, and without the lock: whoever holds it connects no more.
+        self._shut = True
+        if self._lock.acquire(timeout=timeout):
+            try:
+                if self._connection is not None and self._connection.connected:
+                    try:
+                        self._connection.close()
+                    except (OSError, ClosedError, *self.recoverable):
+                        self._lost()  # it is closed all the same
+                for handle in self._handles:
+                    handle.abandon()
+            finally:
+                self._lock.release()
+        # Whoever waits for a channel finds the client closed.
+        self._free.release(EVERYBODY)
 
 
 def _delivery(message: Any) -> Delivery:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 
-def _patchable() -> dict[tuple[str, str], Any]:
-    """The attributes of the pool's classes, which a mutant that is loaded here would replace."""
+def _patchable() -> dict[tuple[str, ...], Any]:
+    """What stands in the pool's modules and classes: a mutant that is loaded here replaces some."""
     import amqpool
-    from amqpool import confirms, roster
 
-    classes = [value for value in vars(amqpool).values() if isinstance(value, type)]
-    classes += [confirms.ConfirmBook, roster.Roster]
-    return {(kind.__name__, name): value for kind in classes for name, value in vars(kind).items()}
+    found: dict[tuple[str, ...], Any] = {}
+    for each in pkgutil.iter_modules(amqpool.__path__, "amqpool."):
+        module = importlib.import_module(each.name)
+        for name, value in vars(module).items():
+            found[each.name, name] = value
+            if isinstance(value, type) and value.__module__ == each.name:
+                for attribute, inner in vars(value).items():
+                    found[each.name, name, attribute] = inner
+    return found
 
 
 @pytest.fixture(autouse=True, scope="module")

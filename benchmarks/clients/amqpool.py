@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -26,14 +27,10 @@ class _Receipt:
 
 
 class AmqpoolClient(Client):
-    """ChannelPool with confirms, as its documentation says to use it.
-
-    No heartbeat: the faults of today's scenarios end the TCP connection, and a heartbeat of one
-    second (AMQP counts in whole ones) would only stretch the stall window.
-    """
+    """ChannelPool with confirms, as its documentation says to use it."""
 
     name = "amqpool"
-    bounds = Bounds(operation=5.0, heartbeat=0.0, recovery=5.0, close=5.0)
+    bounds = Bounds(operation=5.0, recovery=5.0, close=5.0)
 
     def __init__(self, urls: list[str], size: int) -> None:
         super().__init__(urls, size)
@@ -57,6 +54,13 @@ class AmqpoolClient(Client):
 
         return (errors.DrainTimeout, errors.AcquireTimeout)
 
+    @property
+    def closed(self) -> tuple[type[BaseException], ...]:
+        from amqpool import errors
+
+        # What is still under way on a lease ends with its connection: ConnectionLost.
+        return (errors.PoolClosed,)
+
     def make_pool(self) -> Any:
         """The pool on trial; a mutant overrides this and nothing else."""
         from amqpool import ChannelPool
@@ -67,11 +71,12 @@ class AmqpoolClient(Client):
         return {
             "size": self.size,
             "confirms": True,
-            "heartbeat": 0,
+            "heartbeat": self.heartbeat,
             "connect_timeout": self.bounds.operation,
             "recovery_deadline": self.bounds.recovery,
             "rpc_timeout": self.bounds.operation,
             "publish_timeout": self.bounds.operation,
+            "rng": random.Random(self.seed),
         }
 
     def open(self) -> None:
@@ -118,12 +123,17 @@ class AmqpoolClient(Client):
         consumer_tag: str,
         prefetch: int,
         callback: Callable[[Delivery], None],
-    ) -> None:
+        no_ack: bool = False,
+    ) -> str:
         channel = handle.channel
         channel.basic_qos(0, prefetch, False)
-        channel.basic_consume(
-            queue, consumer_tag=consumer_tag, callback=lambda message: callback(_delivery(message))
+        tag: str = channel.basic_consume(
+            queue,
+            consumer_tag=consumer_tag,
+            no_ack=no_ack,
+            callback=lambda message: callback(_delivery(message)),
         )
+        return tag
 
     def drain_lease(self, handle: Any, timeout: float) -> None:
         handle.channel.drain_events(timeout)
@@ -134,13 +144,13 @@ class AmqpoolClient(Client):
     def ack(self, handle: Any, delivery_tag: int) -> None:
         handle.channel.basic_ack(delivery_tag)
 
-    def get(self, handle: Any, queue: str) -> Delivery | None:
-        message = handle.channel.basic_get(queue)
+    def get(self, handle: Any, queue: str, no_ack: bool = False) -> Delivery | None:
+        message = handle.channel.basic_get(queue, no_ack=no_ack)
         return None if message is None else _delivery(message)
 
-    def declare(self, handle: Any, queue: str, passive: bool) -> str:
+    def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
         declared = handle.channel.queue_declare(
-            queue, passive=passive, durable=True, auto_delete=False
+            queue, passive=passive, durable=durable, auto_delete=False
         )
         return str(declared.queue)
 

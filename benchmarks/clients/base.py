@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 
@@ -72,7 +72,8 @@ class Client(ABC):
     """One connection, or pool, shared by all threads of a trial.
 
     ``size`` is the number of channels that may be leased at once. Every method may be called from
-    any thread; a handle that ``acquire`` returned is used by one thread at a time.
+    any thread; a handle that ``acquire`` returned is used by one thread at a time, and may be
+    released by another than acquired it.
     """
 
     #: The word for it in results; the distribution's version stands beside it.
@@ -80,6 +81,14 @@ class Client(ABC):
     #: Operations of the workload that this client has no way to do.
     cannot: ClassVar[frozenset[str]] = frozenset()
     bounds: ClassVar[Bounds] = Bounds()
+    #: Connections that it may keep while nothing is leased.
+    connections: ClassVar[int] = 1
+    #: Seconds, 0 for none: the heartbeat that the library is to agree on with the broker. Set on
+    #: the instance before ``open``, where a silent fault must be noticed.
+    heartbeat: int = 0
+    #: Of the run; set on the instance before ``open``. What an adapter or its library draws at
+    #: random is drawn from it.
+    seed: int = 0
 
     def __init__(self, urls: list[str], size: int) -> None:
         self.urls = urls
@@ -100,6 +109,25 @@ class Client(ABC):
     def timeouts(self) -> tuple[type[BaseException], ...]:
         """What a drain that found nothing, or a short acquire on an empty pool, raises."""
 
+    @property
+    def closed(self) -> tuple[type[BaseException], ...]:
+        """What an operation may raise, beside ``recoverable``, once ``close`` was called."""
+        return ()
+
+    @property
+    def refused(self) -> tuple[type[BaseException], ...]:
+        """What a second release of one handle may raise; it may also return, and do nothing."""
+        return ()
+
+    def reply_code(self, error: BaseException) -> int | None:
+        """The AMQP reply code in the error of a channel that the broker closed, else None."""
+        code: int | None = getattr(error, "reply_code", None)
+        return code
+
+    def idle_channels(self) -> int:
+        """Channels that it may keep open while nothing is leased."""
+        return self.size
+
     @abstractmethod
     def open(self) -> None:
         """Connect. Returns when an operation may be tried."""
@@ -118,7 +146,7 @@ class Client(ABC):
 
     @abstractmethod
     def release(self, handle: Any) -> Any:
-        """End the lease."""
+        """End the lease. A second time on one handle it must have no effect."""
 
     @abstractmethod
     def channel_key(self, handle: Any) -> Hashable:
@@ -140,8 +168,10 @@ class Client(ABC):
         consumer_tag: str,
         prefetch: int,
         callback: Callable[[Delivery], None],
-    ) -> None:
-        """Start a consumer under that tag; deliveries that need an ack go to the callback."""
+        no_ack: bool = False,
+    ) -> str:
+        """Start a consumer under that tag; deliveries go to the callback, and need an ack unless
+        ``no_ack``. Returns the tag that the broker's consume-ok carried."""
 
     def drain_lease(self, handle: Any, timeout: float) -> None:
         """Dispatch events of one lease; the shared drain where a client has nothing finer."""
@@ -156,12 +186,12 @@ class Client(ABC):
         """Acknowledge one delivery."""
 
     @abstractmethod
-    def get(self, handle: Any, queue: str) -> Delivery | None:
-        """basic.get: one message that needs an ack, or None."""
+    def get(self, handle: Any, queue: str, no_ack: bool = False) -> Delivery | None:
+        """basic.get: one message, which needs an ack unless ``no_ack``, or None."""
 
     @abstractmethod
-    def declare(self, handle: Any, queue: str, passive: bool) -> str:
-        """queue.declare, durable; returns the name the broker answered."""
+    def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
+        """queue.declare, not exclusive, no auto-delete; returns the name the broker answered."""
 
     @abstractmethod
     def close(self, timeout: float) -> None:
@@ -174,6 +204,11 @@ class Client(ABC):
         ``in_use`` (leases the client believes are out).
         """
         return None
+
+
+def effective_bounds(client: Client) -> Bounds:
+    """What the client promises with the heartbeat that it was given."""
+    return replace(client.bounds, heartbeat=float(client.heartbeat))
 
 
 #: Too broad to be called recoverable: declaring one would hide the very bugs that are looked for.

@@ -91,7 +91,12 @@ def check_declared(client: Client) -> None:
     imports the library, so that a client that is not installed is told here. Raises ClientError.
     """
     try:
-        declared = (*client.recoverable, *client.timeouts)
+        declared = (
+            *client.recoverable,
+            *client.timeouts,
+            *client.closed,
+            *client.refused,
+        )
     except ImportError as error:
         raise _not_installed(client.name, error) from error
     for kind in declared:
@@ -99,6 +104,6 @@ def check_declared(client: Client) -> None:
             raise ClientError(f"client {client.name!r} declares {kind!r}, no exception class")
         if any(issubclass(narrow, kind) for narrow in UNDECLARABLE):
             raise ClientError(
-                f"client {client.name!r} declares {kind.__name__} as recoverable or as a timeout; "
-                "declare the client's own exception classes"
+                f"client {client.name!r} declares {kind.__name__} as recoverable or as a timeout, "
+                "as closed or as refused; declare the client's own exception classes"
             )

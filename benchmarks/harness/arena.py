@@ -29,15 +29,18 @@ from benchmarks.clients.loader import load_client
 from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.nemesis import Nemesis
-from benchmarks.harness.plan import BODY_BYTES, Plan, Step, body_of
+from benchmarks.harness.plan import BODY_BYTES, Plan, Step, body_of, make_plan
 from benchmarks.harness.processes import Service
 from benchmarks.harness.progress import Progress, Slot
 from benchmarks.harness.recorder import Recorder
+from benchmarks.harness.scenarios import Load
 from benchmarks.harness.supervise import PASSWORD, USER
 from benchmarks.harness.workload import RETRY_PAUSE, Consumer, Context, Worker
 from benchmarks.proxy.control import Control
 from benchmarks.wire.client import WireClient
 
+#: The scenario whose faults ``recover`` injects, one cycle at a time.
+CYCLES = "repeated_recovery_stress"
 #: Seconds that one timed piece of work may take: each takes a second or two on two busy cores.
 BOUND = 30.0
 #: Bytes of a message in ``publish``, identity included: a small one, as most are.
@@ -61,7 +64,7 @@ class Arena:
         self.name = f"arena-{secrets.token_hex(3)}"
         self.queue = f"amqpool.{self.name}"
         self._stop = threading.Event()
-        self._calls = 0
+        self._calls = self._cycles = 0
         self._opened = False
         # Guards the counter of errors. A leaf.
         self._lock = threading.Lock()
@@ -117,8 +120,16 @@ class Arena:
 
     def recover(self, fault: str) -> None:
         """One fault, and then the first operation that the broker confirmed. Needs the proxy."""
-        longest = self._client.bounds.longest
-        nemesis = Nemesis(self._control, fault, 1, patience=BOUND, recovery=longest)
+        # The rule of a fault that needs one is drawn anew for each cycle; the seed is the cycle.
+        self._cycles += 1
+        plan = make_plan(CYCLES, Load(cycles=1), self._cycles, fault)
+        nemesis = Nemesis(
+            self._control,
+            None,
+            plan.faults,
+            patience=BOUND,
+            recovery=self._client.bounds.longest,
+        )
         self._drive(((Step("publish_confirmed", size=BODY_BYTES[0]),),), nemesis)
 
     def publish(self, threads: int, messages: int) -> None:
@@ -276,6 +287,8 @@ class _Persistent(Worker):
                 context.nemesis.strike()
             while not context.aborted.is_set() and not self._attempt(step):
                 context.aborted.wait(RETRY_PAUSE[1])
+            if cycles and context.nemesis is not None:
+                context.nemesis.struck()
 
     def _settle(self) -> None:
         super()._settle()

@@ -31,6 +31,7 @@ def main(path: str) -> None:
     from benchmarks.clients.loader import ClientError
     from benchmarks.harness.trial import Trial
     from benchmarks.wire.client import WireError, WireTimeout
+    from benchmarks.wire.control import ControlError
 
     # SIGABRT, which the supervisor sends before it kills, prints every stack to standard error.
     faulthandler.enable(all_threads=True)
@@ -66,6 +67,8 @@ def main(path: str) -> None:
     except (WireError, WireTimeout) as error:
         # The harness's own connection to the broker: no failure of the client.
         trial.write_report(report, partial=f"the broker did not answer the harness: {error}")
+    except ControlError as error:
+        trial.write_report(report, partial=f"no faults could be asked for: {error}")
     except BaseException:  # noqa: BLE001 - printed; the process must end, whatever threads it has
         traceback.print_exc()
         status = BROKEN

@@ -18,23 +18,19 @@ from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.faults import FAULTS, STAND_INS
 from benchmarks.harness.gate_verb import add_gate, run_gate
+from benchmarks.harness.plan import Plan
+from benchmarks.harness.planfile import SavedPlan, load_plan, save_plan
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.request import Request
-from benchmarks.harness.result import INVALID, VALID
-from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
+from benchmarks.harness.result import INVALID, VALID, TrialResult
+from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_fault, find_scenario
 from benchmarks.harness.supervise import run_trial
 from benchmarks.harness.table import print_result
 
 HOLDS, VIOLATED, USAGE, UNCLEAR = 0, 1, 2, 3
 STATUS = {VALID: HOLDS, INVALID: VIOLATED}
-
-
-def faults() -> list[str]:
-    """The faults that the proxy knows."""
-    from benchmarks.proxy.faults import FAULTS
-
-    return sorted(FAULTS)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,14 +60,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--seconds", type=_seconds, metavar="S", help="end the trial after so long at most"
     )
-    run.add_argument("--fault", metavar="KIND", help="instead of the scenario's own fault")
-    run.add_argument("--json", metavar="FILE", help="write the result there; - is standard output")
+    run.add_argument("--fault", metavar="KIND", help="instead of the scenario's own faults")
+    _add_json(run)
+    replay = verbs.add_parser("replay", help="run a saved plan again", allow_abbrev=False)
+    replay.add_argument("file", metavar="FILE", help="what a trial that was not valid has saved")
+    replay.add_argument("--client", help="instead of the one that the plan was saved with")
+    _add_json(replay)
     listing = verbs.add_parser(
         "list", help="name scenarios, clients, faults and invariants", allow_abbrev=False
     )
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
     add_gate(verbs)
     return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the result there; - is standard output"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # A terminated command ends like an interrupted one: its processes stop, its report is partial.
     signal.signal(signal.SIGTERM, _interrupt)
-    doing = {"run": _run, "list": _list, "gate": _gate}
+    doing = {"run": _run, "replay": _replay, "list": _list, "gate": _gate}
     verb: Callable[[argparse.Namespace], int] = doing[options.verb]
     try:
         return verb(options)
@@ -115,12 +121,7 @@ def _run(options: argparse.Namespace) -> int:
         cycles=options.cycles,
     )
     if options.fault is not None:
-        if not scenario.fault:
-            raise ScenarioError(f"{scenario.name} injects no faults: leave --fault out")
-        if options.fault not in faults():
-            raise ScenarioError(f"unknown fault {options.fault!r}: one of {', '.join(faults())}")
-    load_client(options.client)  # a wrong name is told before anything is started
-    _check_writable(options.json)
+        find_fault(options.fault, scenario)
     request = Request(
         scenario.name,
         scenario.text(load),
@@ -129,19 +130,53 @@ def _run(options: argparse.Namespace) -> int:
         options.fault,
         options.seconds,
     )
+    return _try(request, None, options.json)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    saved = load_plan(options.file)
+    plan = saved.plan
+    request = Request(
+        plan.scenario.name,
+        plan.scenario.text(plan.load),
+        plan.seed,
+        options.client or saved.client,
+        plan.fault,
+        saved.seconds,
+    )
+    return _try(request, plan, options.json)
+
+
+def _try(request: Request, plan: Plan | None, json_file: str | None) -> int:
+    """Run one trial, show what came of it, and return the exit status."""
+    load_client(request.client)  # a wrong name is told before anything is started
+    _check_writable(json_file)
     terminal = sys.stderr.isatty()
-    result = run_trial(request, _show_progress if terminal else None)
+    result = run_trial(request, _show_progress if terminal else None, plan)
     if terminal:
         _show_progress("")
-    if options.json != "-":
+    if result.verdict != VALID and not result.interrupted:
+        _keep_plan(request, result)
+    if json_file != "-":
         print_result(result)
     status = STATUS.get(result.verdict, UNCLEAR)
     try:
-        _write_json(options.json, result.document)
+        _write_json(json_file, result.document)
     except EnvironmentProblem as error:
         print(f"error: {error}", file=sys.stderr)
         return status if status == VIOLATED else USAGE
     return status
+
+
+def _keep_plan(request: Request, result: TrialResult) -> None:
+    """Save the plan for ``replay``. It decides nothing: where it cannot be kept, that is told."""
+    assert result.plan is not None
+    try:
+        path = save_plan(SavedPlan(result.plan, request.client, request.seconds))
+    except OSError as error:
+        print(f"the plan could not be saved below {os.getcwd()}: {error.strerror}", file=sys.stderr)
+    else:
+        result.document["plan_file"] = str(path)
 
 
 def _show_progress(line: str) -> None:
@@ -157,14 +192,15 @@ def _list(options: argparse.Namespace) -> int:
             for s in SCENARIOS.values()
         ],
         "clients": sorted(CLIENTS),
-        "faults": faults(),
+        "faults": list(STAND_INS),
         "invariants": list(INVARIANTS),
     }
     if options.json is None:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:30} {', '.join(scenario.loads):18} {scenario.summary}")
         print(f"clients:    {', '.join(document['clients'])}, or path/to/file.py:Class")
-        print(f"faults:     {', '.join(document['faults'])}")
+        for fault in map(FAULTS.__getitem__, STAND_INS):
+            print(f"fault {fault.name:24} {fault.side:18} {fault.summary}")
         print(f"invariants: {', '.join(document['invariants'])}")
     _write_json(options.json, document)
     return HOLDS

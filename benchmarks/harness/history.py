@@ -6,14 +6,25 @@ One list per thread, so that recording takes no lock; an entry is appended when 
 
 Entries, by their first field:
 
-``["publish", t0, t1, identity, lease, routable, status]``   status: invoked, ok, error
+``["publish", t0, t1, identity, lease, queue, status, size, crc]``
 ``["confirm", t, identity, "ack" | "nack" | "unknown"]``
 ``["return", t, identity]``
-``["consume", t0, t1, consumer tag, lease, status]``
-``["deliver", t, consumer tag, delivery tag, identity, body identity, size, crc, redelivered]``
-``["ack", t0, t1, consumer tag, delivery tag, identity, status]``
-``["cancel", t0, t1, consumer tag, status]``
-``["op", t0, t1, operation, status]``                         what no book needs but counts do
+``["consume", t0, t1, tag, lease, status, queue, no_ack, answered]``
+``["deliver", t, tag, delivery tag, identity, body identity, size, crc, redelivered]``
+``["get", t0, t1, queue, lease, status, no_ack, delivery tag, identity, body identity, size, crc,
+redelivered]``
+``["ack", t0, t1, tag, delivery tag, identity, status, lease]``
+``["cancel", t0, t1, tag, status]``
+``["declare", t0, t1, asked, answered, status]``
+``["lease", t, number, key]``
+``["released", t0, t1, number, status]``
+``["op", t0, t1, operation, status]``
+
+The status is invoked, ok or error; of a get also empty, and the last six fields are None unless it
+is ok. The queue of a publish is None where nothing is bound to its key. ``answered`` is what the
+broker's reply named, in the client's words. An ack's tag is None where it acks a get. Two leases
+with equal keys had the same channel of the same connection. ``op`` is one try of one operation,
+with what became of it.
 """
 
 from __future__ import annotations
@@ -23,6 +34,7 @@ import zlib
 from typing import Any
 
 from benchmarks.clients.base import Delivery
+from benchmarks.harness.plan import body_of
 
 #: The longest identity that is looked for at the start of a body; the proxy uses the same.
 IDENTITY_BYTES = 120
@@ -43,7 +55,25 @@ class History:
     def snapshot(self) -> dict[str, list[list[Any]]]:
         """A copy that stays still while threads that hang may still append."""
         with self._lock:
-            return {name: [list(entry) for entry in list(log)] for name, log in self._logs.items()}
+            return {
+                name: [_whole(entry) for entry in list(log)] for name, log in self._logs.items()
+            }
+
+
+def published(t: float, identity: str, lease: int, queue: str | None, size: int) -> list[Any]:
+    """The entry for a publish that is about to be tried; its crc is entered in the snapshot.
+
+    The body is what ``body_of`` makes of identity and size, so nothing needs to be summed up, or
+    kept, while the load runs.
+    """
+    return ["publish", t, None, identity, lease, queue, "invoked", size, None]
+
+
+def _whole(entry: list[Any]) -> list[Any]:
+    copy = list(entry)
+    if copy[0] == "publish":
+        copy[8] = zlib.crc32(body_of(copy[3], copy[7]))
+    return copy
 
 
 def body_identity(body: bytes) -> str | None:
@@ -52,13 +82,10 @@ def body_identity(body: bytes) -> str | None:
     return head.decode("latin-1") if newline else None
 
 
-def delivered(t: float, tag: str, delivery: Delivery) -> list[Any]:
-    """The entry for one delivery as the application saw it."""
+def seen(delivery: Delivery) -> list[Any]:
+    """What is written down of a message that came in, by a consumer or by a get."""
     body = delivery.body
     return [
-        "deliver",
-        t,
-        tag,
         delivery.delivery_tag,
         delivery.identity,
         body_identity(body),

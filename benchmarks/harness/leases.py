@@ -4,6 +4,7 @@ It knows nothing of the pool's own books. A channel that is handed to a second o
 first still holds it is a double hand-out, whatever made it happen (a release that took effect
 twice, a channel twice in the free list, a waiter and a thief). To raise no false alarm the holder
 is struck off *before* the client is told of the release, and entered *after* acquire returned.
+Channels are known by their key as text, as the history has it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ class LeaseLedger:
     def __init__(self) -> None:
         # Guards all fields. A leaf: nothing is called under it.
         self._lock = threading.Lock()
-        self._holders: dict[Hashable, tuple[str, int]] = {}
+        self._holders: dict[str, tuple[str, int]] = {}
         self._numbers = 0
         self._doubles: list[dict[str, Any]] = []
 
-    def acquired(self, key: Hashable, thread: str) -> int:
+    def acquired(self, key: str, thread: str) -> int:
         """Enter a new lease of the channel ``key``; returns the lease's number."""
         with self._lock:
             self._numbers += 1
@@ -31,7 +32,7 @@ class LeaseLedger:
             if holder is not None:
                 self._doubles.append(
                     {
-                        "channel": repr(key),
+                        "channel": key,
                         "holders": [holder[0], thread],
                         "leases": [holder[1], number],
                     }
@@ -39,7 +40,7 @@ class LeaseLedger:
             self._holders[key] = (thread, number)
             return number
 
-    def released(self, key: Hashable, number: int) -> None:
+    def released(self, key: str, number: int) -> None:
         """Strike off lease ``number``; call it before the client hears of the release."""
         with self._lock:
             holder = self._holders.get(key)
@@ -52,7 +53,7 @@ class LeaseLedger:
             return {
                 "leases": self._numbers,
                 "doubles": [dict(double) for double in self._doubles],
-                "held": [repr(key) for key in self._holders],
+                "held": list(self._holders),
             }
 
 

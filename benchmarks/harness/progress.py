@@ -20,6 +20,8 @@ class Slot:
         self.name = name
         self.kind = kind
         self.operation: str | None = None
+        #: In the middle of that operation, as far as one can tell without a lock.
+        self.busy = False
         self.advanced = time.monotonic()
         self.done = False
         self.attempted: Counter[str] = Counter()
@@ -29,11 +31,12 @@ class Slot:
         self.gave_up: str | None = None
 
     def begin(self, operation: str) -> None:
-        self.operation = operation
+        self.operation, self.busy = operation, True
         self.attempted[operation] += 1
 
     def end(self, succeeded: bool) -> None:
         """The operation came back. Coming back with an error is progress too: no deadlock."""
+        self.busy = False
         if succeeded and self.operation is not None:
             self.succeeded[self.operation] += 1
         self.advanced = time.monotonic()
@@ -47,6 +50,7 @@ class Slot:
             "name": self.name,
             "kind": self.kind,
             "operation": self.operation,
+            "busy": self.busy,
             "advanced": self.advanced,
             "done": self.done,
             "attempted": dict(self.attempted),
@@ -88,6 +92,11 @@ class Progress:
                 self._changed.wait(self.PATIENCE)
                 slot.alive()
 
+    def at_mark(self) -> bool:
+        """Is the next mark reached?"""
+        with self._changed:
+            return bool(self._marks) and self.total >= self._marks[0]
+
     def wait_for_mark(self) -> bool:
         """Wait until the next mark is reached; False when the load is over or no mark is left."""
         with self._changed:
@@ -98,6 +107,14 @@ class Progress:
     def succeeded_since(self, t: float) -> bool:
         with self._changed:
             return self._last_success > t
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until the load is over; True when it is."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not self._over and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._over
 
     def clear_mark(self) -> None:
         with self._changed:

@@ -28,7 +28,7 @@ SIGNATURES_AT_MOST = 200
 TEXT_AT_MOST = 8000
 
 #: Operations whose own contract is to raise a timeout when there was nothing to do.
-MAY_TIME_OUT = frozenset(("drain", "drain_lease", "settle"))
+MAY_TIME_OUT = frozenset(("drain", "drain_lease", "drain_parked", "settle", "acquire_short"))
 
 #: The last lines of a formatted traceback of KeyError(None): where it was raised, and the error.
 _LOGGED = re.compile(
@@ -101,19 +101,30 @@ class Recorder:
         self._events: list[list[Any]] = []
 
     def record(
-        self, where: str, operation: str | None, error: BaseException, t: float | None = None
+        self,
+        where: str,
+        operation: str | None,
+        error: BaseException,
+        t: float | None = None,
+        ending: tuple[type[BaseException], ...] = (),
+        refused: bool = False,
     ) -> str:
-        """Take down one exception; returns ``"contract"``, ``"recoverable"`` or ``"unexpected"``.
+        """Take down one exception; returns how it is taken: ``"contract"``, ``"ended"``,
+        ``"recoverable"`` or ``"unexpected"``.
 
         ``where`` is operation, thread (uncaught in one), unraisable or logged. A drain that timed
-        out did what its contract says: that alone is not written down. ``t`` is when (now).
+        out did what its contract says, and so did a client that was told to close and says that it
+        is closed (``ending``: the classes that say so): those alone are not written down.
+        ``refused``: the broker closed this channel because it was told to. ``t`` is when (now).
         """
         keyerror = has_keyerror_none(error)
         if keyerror:
             kind = "unexpected"
         elif operation in MAY_TIME_OUT and isinstance(error, self.timeouts):
             return "contract"
-        elif where == "operation" and isinstance(error, self.recoverable):
+        elif isinstance(error, ending):
+            return "ended"
+        elif where == "operation" and (refused or isinstance(error, self.recoverable)):
             kind = "recoverable"
         else:
             kind = "unexpected"

@@ -27,3 +27,8 @@ def replay_command(request: Request) -> str:
     if request.seconds:
         words += ["--seconds", f"{request.seconds:g}"]
     return shlex.join(words)
+
+
+def replay_file_command(path: str) -> str:
+    """The command that runs the plan in that file, whatever a seed would decide today."""
+    return shlex.join(["python", "-m", "benchmarks.harness", "replay", path])

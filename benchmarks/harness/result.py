@@ -24,11 +24,14 @@ class TrialResult:
     ``recoveries_ms``: the raw latencies, in order.
 
     ``interrupted``: the user ended the trial, so whoever runs several must not start the next.
+
+    ``plan``: what was run.
     """
 
     document: dict[str, Any]
     recoveries_ms: list[float]
     interrupted: bool = False
+    plan: Plan | None = None
 
     @property
     def verdict(self) -> str:
@@ -101,8 +104,10 @@ def make_result(
         "stacks": report.get("stacks") or [],
         "metrics": _metrics(report, recoveries, reconnects),
         "replay": replay_command(request),
+        #: Where the plan was saved: whoever shows the result knows.
+        "plan_file": None,
     }
-    return TrialResult(document, recoveries, evidence.interrupted)
+    return TrialResult(document, recoveries, evidence.interrupted, plan)
 
 
 def _metrics(
@@ -112,6 +117,8 @@ def _metrics(
     duration = load[1] - load[0] if load else None
     operations = report.get("operations")
     nemesis = report.get("nemesis")
+    latency = report.get("latency") or {}
+    free, parked = latency.get("free_ms") or [], latency.get("parked_ms") or []
     return {
         "duration_s": duration,
         "operations": operations,
@@ -122,6 +129,9 @@ def _metrics(
         "reconnects": reconnects,
         "recovery_p50_ms": percentile(recoveries, 50),
         "recovery_p99_ms": percentile(recoveries, 99),
+        "publish_p50_ms": percentile(free, 50),
+        "publish_p99_ms": percentile(free, 99),
+        "publish_p99_parked_ms": percentile(parked, 99),
         "close_s": (report.get("closed") or {}).get("seconds"),
         "leases": (report.get("leases") or {}).get("leases"),
     }
@@ -158,6 +168,9 @@ def describe(witness: dict[str, Any]) -> str:
             else ("was reported as sent and never crossed the wire")
         )
         return f"{witness['event']} of {witness['identity']} ({where}) {verb}"
+    if "why" in witness:
+        where = f" (generation {witness['generation']})" if "generation" in witness else ""
+        return f"{witness['event']} of {witness['identity']}{where}: {witness['why']}"
     if "traceback" in witness:
         return (
             f"{witness['times']} x {witness['type']}({witness['text']!r}) in "

@@ -1,5 +1,9 @@
 """The scenarios, as data: what differs between them stands in this table and nowhere else.
 
+Operations and their weights, faults, conditions and loads are all there is to a scenario; the code
+that runs one knows none of them by name. It prevents two scenarios from differing in more than the
+table says.
+
 A load is written with the numbers in the order of ``Scenario.shape``: ``10x100`` is 10 threads
 times 100 iterations, ``20x50x10`` adds a kill interval of 10, ``1000`` is a number of cycles.
 """
@@ -9,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
+
+from benchmarks.harness.faults import AT_ONCE, FAULTS, STAND_INS, Fault
 
 
 class ScenarioError(ValueError):
@@ -26,7 +33,7 @@ class Load:
 
     @property
     def operations(self) -> int:
-        """Operations that must have succeeded when the load is over."""
+        """Operations that must have succeeded when the load is over (closing: rounds)."""
         return self.cycles or self.threads * self.iterations
 
     @property
@@ -36,7 +43,7 @@ class Load:
 
     @property
     def kills(self) -> int:
-        """Kills that are planned: at interval, 2 * interval, ... strictly below the iterations."""
+        """Faults that are planned: at interval, 2 * interval, ... strictly below the iterations."""
         if self.cycles:
             return self.cycles
         return (self.iterations - 1) // self.kill_interval if self.kill_interval else 0
@@ -51,6 +58,65 @@ CHAOS_MIX: Mapping[str, int] = MappingProxyType(
 CONTENTION_MIX: Mapping[str, int] = MappingProxyType({"acquire_release": 2, "publish": 1})
 #: A cycle ends in an operation that the broker confirmed.
 RECOVERY_MIX: Mapping[str, int] = MappingProxyType({"publish_confirmed": 1})
+#: Everything that brings messages in by another way than the shared consumers.
+CONSUMERS_MIX: Mapping[str, int] = MappingProxyType(
+    {
+        "get": 2,
+        "get_no_ack": 1,
+        "get_empty": 1,
+        "consume_ack": 2,
+        "consume_cancel": 1,
+        "publish_batch": 2,
+    }
+)
+CONFIRMS_MIX: Mapping[str, int] = MappingProxyType(
+    {"publish_confirmed": 2, "publish_batch": 2, "publish_returned": 1, "publish_large": 1}
+)
+CLOSING_MIX: Mapping[str, int] = MappingProxyType(
+    {
+        "drain": 2,
+        "connected": 1,
+        "acquire_release": 2,
+        "publish": 3,
+        "publish_confirmed": 1,
+        "get": 1,
+    }
+)
+PARKED_MIX: Mapping[str, int] = MappingProxyType({"publish_confirmed": 3, "publish": 1})
+GONE_MIX: Mapping[str, int] = MappingProxyType({**CHAOS_MIX, "publish_confirmed": 1})
+SLOW_MIX: Mapping[str, int] = MappingProxyType(
+    {
+        **CHAOS_MIX,
+        "publish_confirmed": 2,
+        "publish_large": 1,
+        "get": 1,
+        "declare": 1,
+    }
+)
+#: Every channel error that a client's user can cause, amid all that such an error must not hurt.
+POISONED_MIX: Mapping[str, int] = MappingProxyType(
+    {
+        **CHAOS_MIX,
+        "poison_404": 1,
+        "poison_406": 1,
+        "publish_confirmed": 1,
+        "get": 1,
+        "declare": 1,
+        "declare_passive": 1,
+        "release_twice": 1,
+        "release_elsewhere": 1,
+        "acquire_short": 1,
+    }
+)
+BLOCKED_MIX: Mapping[str, int] = MappingProxyType(
+    {**CHAOS_MIX, "publish_confirmed": 2, "declare": 1}
+)
+
+#: How the load of a scenario goes. ``load``: every worker through its steps, faults at marks.
+#: ``cycles``: one worker, a fault before every step. ``closing``: in every cycle a fresh client,
+#: closed while the workers are busy. ``parked``: blocks of steps, by turns with and without
+#: threads that sit in long drains.
+Style = Literal["load", "cycles", "closing", "parked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +128,35 @@ class Scenario:
     shape: tuple[str, ...]
     loads: tuple[str, ...]
     mix: Mapping[str, int]
+    style: Style = "load"
     #: Channels for the workers: threads // divisor, at least two. Consumers have theirs beside it.
     workers_per_channel: int = 4
     channels_at_most: int = 32
-    #: The fault that the nemesis injects, if any.
-    fault: str | None = None
+    #: The faults of which the seed draws one for each mark; none: no faults.
+    faults: tuple[str, ...] = ()
+    #: What holds from the start of the load to its end: of each group the seed draws one.
+    conditions: tuple[tuple[str, ...], ...] = ()
+    #: Seconds between the heartbeats that the client is told to ask for; 0: none.
+    heartbeat: int = 0
+    #: Threads that sit in long drains.
+    parked: int = 0
+    #: Steps of a worker in one round (``closing``) or block (``parked``).
+    steps_a_round: int = 0
     #: Share of publishes that are mandatory to a key that nothing is bound to.
     unroutable: float = 0.2
     #: Seconds after which a trial is ended; several times what the load takes on two busy cores.
     seconds: float = 60.0
 
     def channels(self, load: Load) -> int:
-        """Size of the pool: what the workers share, and one channel for each consumer."""
+        """Size of the pool: what the workers share, and one for each consumer or parked thread."""
         shared = min(self.channels_at_most, max(2, load.threads // self.workers_per_channel))
-        return shared + load.consumers
+        return shared + load.consumers + self.parked
+
+    def steps(self, load: Load) -> int:
+        """Steps that are planned for each worker."""
+        if self.style == "closing":
+            return load.cycles * self.steps_a_round
+        return load.cycles or load.iterations
 
     def load(self, text: str | None = None, **numbers: int | None) -> Load:
         """Parse ``text`` (the first load when None), then replace single numbers.
@@ -104,12 +185,13 @@ class Scenario:
                     f"{key.replace('_', ' ')} of {self.name} must be between 1 and {LIMITS[key]}, "
                     f"not {getattr(load, key)}"
                 )
-        if load.operations > OPERATIONS_AT_MOST:
+        planned = load.threads * self.steps(load)
+        if planned > OPERATIONS_AT_MOST:
             raise ScenarioError(
-                f"{self.name} with {self.text(load)} would be {load.operations} operations: "
+                f"{self.name} with {self.text(load)} would be {planned} operations: "
                 f"at most {OPERATIONS_AT_MOST}"
             )
-        if self.fault and not load.kills:
+        if self.faults and not load.kills:
             raise ScenarioError(
                 f"{self.name} with {load.iterations} iterations and kill interval "
                 f"{load.kill_interval} would kill nothing: make the interval smaller"
@@ -148,7 +230,7 @@ SCENARIOS: dict[str, Scenario] = {
             shape=("threads", "iterations", "kill_interval"),
             loads=("20x50x10", "50x30x5"),
             mix=CHAOS_MIX,
-            fault="rst",
+            faults=("rst",),
         ),
         Scenario(
             name="high_contention_stress",
@@ -165,9 +247,84 @@ SCENARIOS: dict[str, Scenario] = {
             shape=("cycles",),
             loads=("1000",),
             mix=RECOVERY_MIX,
-            fault="rst",
+            style="cycles",
+            faults=("rst",),
             unroutable=0.1,
             seconds=150.0,
+        ),
+        Scenario(
+            name="consumers_under_kills",
+            summary="gets and consumers of their own on many threads while connections end",
+            shape=("threads", "iterations", "kill_interval"),
+            loads=("10x80x16",),
+            mix=CONSUMERS_MIX,
+            workers_per_channel=2,
+            faults=("rst", "fin", "cut"),
+        ),
+        Scenario(
+            name="confirms_under_kills",
+            summary="confirmed, returned and large publishes while connections end and the broker "
+            "delays, reorders, joins or refuses confirms",
+            shape=("threads", "iterations", "kill_interval"),
+            loads=("10x50x12",),
+            mix=CONFIRMS_MIX,
+            workers_per_channel=2,
+            faults=("rst", "fin", "cut"),
+            conditions=(("confirm_coalesce", "confirm_reorder", "confirm_delay", "confirm_nack"),),
+        ),
+        Scenario(
+            name="close_while_busy",
+            summary="a fresh client in each cycle, closed while drains, publishes and acquires "
+            "are in flight",
+            shape=("threads", "cycles"),
+            loads=("8x6",),
+            mix=CLOSING_MIX,
+            style="closing",
+            parked=1,
+            steps_a_round=60,
+        ),
+        Scenario(
+            name="parked_consumer",
+            summary="publish latency while other threads sit in long drains, and while none does",
+            shape=("threads", "iterations"),
+            loads=("4x400",),
+            mix=PARKED_MIX,
+            style="parked",
+            workers_per_channel=1,
+            parked=3,
+            steps_a_round=50,
+        ),
+        Scenario(
+            name="broker_gone",
+            summary="connections are refused for about a second, then the broker is back",
+            shape=("threads", "iterations", "kill_interval"),
+            loads=("8x45x15",),
+            mix=GONE_MIX,
+            faults=("refuse",),
+        ),
+        Scenario(
+            name="slow_network",
+            summary="every frame comes late and in small pieces",
+            shape=("threads", "iterations"),
+            loads=("8x25",),
+            mix=SLOW_MIX,
+            conditions=(("latency",), ("slice",)),
+        ),
+        Scenario(
+            name="poisoned_channel",
+            summary="channels die of errors of their own (404, 406) while other threads work",
+            shape=("threads", "iterations"),
+            loads=("12x150",),
+            mix=POISONED_MIX,
+            workers_per_channel=6,
+        ),
+        Scenario(
+            name="blocked_connection",
+            summary="the broker blocks publishers for some tenths of a second, again and again",
+            shape=("threads", "iterations", "kill_interval"),
+            loads=("8x60x15",),
+            mix=BLOCKED_MIX,
+            faults=("blocked",),
         ),
     )
 }
@@ -181,3 +338,17 @@ def find_scenario(name: str) -> Scenario:
         raise ScenarioError(
             f"unknown scenario {name!r}: one of {', '.join(sorted(SCENARIOS))}"
         ) from None
+
+
+def find_fault(name: str, scenario: Scenario) -> Fault:
+    """The fault that is to stand in for those of ``scenario``. Raises ScenarioError."""
+    if not scenario.faults:
+        raise ScenarioError(f"{scenario.name} injects no faults: leave --fault out")
+    if name not in STAND_INS:
+        raise ScenarioError(f"unknown fault {name!r}: one of {', '.join(STAND_INS)}")
+    if scenario.style == "cycles" and name not in AT_ONCE:
+        raise ScenarioError(
+            f"{scenario.name} times recoveries from faults that end the connection at once, "
+            f"{name} does not: one of {', '.join(AT_ONCE)}"
+        )
+    return FAULTS[name]

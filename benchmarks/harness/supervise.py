@@ -16,8 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from benchmarks.clients.loader import ClientError, portable_name
 from benchmarks.harness import child
 from benchmarks.harness.books import books
 from benchmarks.harness.checkers import Evidence, doubts, judge
-from benchmarks.harness.plan import make_plan
+from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult, make_result
@@ -39,75 +38,110 @@ from benchmarks.wire.control import ControlError
 GRACE = 15.0
 #: Bytes of disk without which a missing report is no crash of the client.
 ROOM = 1024 * 1024
+#: Seconds for the connections of a process that ended to be gone at the proxy as well.
+LINKS_GONE = 5.0
+#: Messages that are read from one queue at most: more than any load can leave there.
+MESSAGES_AT_MOST = 1_000_000
 #: Seconds between two looks at the child.
 POLL = 0.02
 #: Who logs in at the embedded broker: RabbitMQ's own default on loopback, no secret.
 USER = PASSWORD = "guest"
 
 
-def run_trial(request: Request, show: Callable[[str], None] | None = None) -> TrialResult:
-    """Run one trial and judge it.
+def run_trial(
+    request: Request, show: Callable[[str], None] | None = None, plan: Plan | None = None
+) -> TrialResult:
+    """Run one trial and judge it. ``plan``: this very one, instead of what the seed decides.
 
     ``show`` is given a line of progress now and then. Raises ClientError (no such client, not
     installed), ScenarioError and EnvironmentProblem. KeyboardInterrupt ends all processes and is
     told in the result: its verdict is ``unknown`` and it is marked as partial.
     """
-    scenario = find_scenario(request.scenario)
-    load = scenario.load(request.load)
-    plan = make_plan(scenario.name, load, request.seed)
+    if plan is None:
+        load = find_scenario(request.scenario).load(request.load)
+        plan = make_plan(request.scenario, load, request.seed, request.fault)
     try:
         folder = Path(tempfile.mkdtemp(prefix="amqpool-trial-"))
     except OSError as error:
         raise EnvironmentProblem(f"no temporary folder: {error}") from error
-    run = _Run(request, folder)
+    run = _Run(request, plan, folder)
     try:
         run.start()
         evidence = run.observe(show)
-        ledger = run.ledger
     except (OSError, WireError, ControlError) as error:
         raise EnvironmentProblem(f"the trial could not run: {error}") from error
     finally:
         run.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    if evidence.report is not None and evidence.report["plan"] != plan.digest:
+    report = evidence.report
+    if report is not None and report["plan"] != plan.digest:
         raise EnvironmentProblem("the trial planned something else: the instrument was edited")
-    planned = Counter(step.operation for worker in plan.steps for step in worker)
-    for operation in evidence.report["client"]["cannot"] if evidence.report else ():
+    planned = plan.planned()
+    for operation in report["client"]["cannot"] if report is not None else ():
         del planned[operation]
-    planned["unroutable"] = sum(step.unroutable for worker in plan.steps for step in worker)
     reconnects = None
-    if ledger is not None:
-        ready = [g["ready"] for g in ledger["generations"] if g["ready"] is not None]
+    if evidence.ledger is not None:
+        ready = [g["ready"] for g in evidence.ledger["generations"] if g["ready"] is not None]
         evidence.ready = sorted(ready)
-        reconnects = max(0, len(ready) - 1)
+        # Every round of a closing load opens a connection of its own, which is no reconnect.
+        opened = 1 + (len(plan.faults) if plan.scenario.style == "closing" else 0)
+        reconnects = max(0, len(ready) - opened)
     reasons = run.problems + doubts(evidence, planned, reconnects)
+    if report is not None:
+        reasons += unmeasured(report)
     return make_result(request, plan, evidence, judge(evidence), reasons, reconnects)
+
+
+def unmeasured(report: Mapping[str, Any]) -> list[str]:
+    """Why a latency that was to be measured was not; empty when it was, or was not asked for."""
+    latency = report["latency"]
+    if latency is None or report["partial"]:
+        return []
+    words = {"free_ms": "no thread was", "parked_ms": "all threads were"}
+    return [
+        f"no publish was measured while {word} parked"
+        for name, word in words.items()
+        if not latency[name]
+    ]
+
+
+def queues_of(history: Mapping[str, Sequence[Sequence[Any]]]) -> set[str]:
+    """Every queue that the application published to, got from or consumed. Pure."""
+    place = {"publish": 5, "get": 3, "consume": 6}
+    return {
+        entry[place[entry[0]]]
+        for log in history.values()
+        for entry in log
+        if entry[0] in place and entry[place[entry[0]]] is not None
+    }
 
 
 class _Run:
     """The three processes of one trial, and what is collected from them."""
 
-    def __init__(self, request: Request, folder: Path) -> None:
+    def __init__(self, request: Request, plan: Plan, folder: Path) -> None:
         self.request = request
+        self.plan = plan
         self.folder = folder
-        self.scenario = find_scenario(request.scenario)
         # The broker is this trial's own, so names need no more than the seed to be unique.
-        self.name = f"t{request.seed}"
+        self.name = f"t{plan.seed}"
         self.queue = f"amqpool.{self.name}"
         self.token = secrets.token_hex(16)
-        self.seconds = request.seconds or self.scenario.seconds
+        self.broker_token = secrets.token_hex(16)
+        self.seconds = request.seconds or plan.scenario.seconds
         self.services: list[Service] = []
         self.child: subprocess.Popen[bytes] | None = None
         self.interrupted = False
-        self.ledger: dict[str, Any] | None = None
         self.problems: list[str] = []
         self.report = folder / "report.json"
         self.progress = folder / "progress.txt"
         self.stderr = folder / "stderr.txt"
 
     def start(self) -> None:
-        broker = self._service("broker", ["--port", "0"])
-        self.broker_port = broker.wait_ready()["port"]
+        environment = {"AMQPOOL_BROKER_TOKEN": self.broker_token}
+        broker = self._service("broker", ["--port", "0"], environment)
+        listens = broker.wait_ready()
+        self.broker_port, self.broker_control_port = listens["port"], listens["control"]
         proxy = self._service(
             "proxy",
             ["--upstream", f"127.0.0.1:{self.broker_port}", "--port", "0"],
@@ -117,6 +151,8 @@ class _Run:
             client.queue_declare(self.queue, durable=True)
         ready = proxy.wait_ready()
         self.proxy_port, self.control_port = ready["port"], ready["control"]
+        self.plan_file = self.folder / "plan.json"
+        self.plan_file.write_text(json.dumps(self.plan.as_json()))
         spec = self.folder / "spec.json"
         spec.write_text(json.dumps(self._spec()))
         os.chmod(spec, 0o600)
@@ -141,13 +177,9 @@ class _Run:
         return WireClient("127.0.0.1", self.broker_port, USER, PASSWORD)
 
     def _spec(self) -> dict[str, Any]:
-        request = self.request
         return {
-            "scenario": request.scenario,
-            "load": request.load,
-            "seed": request.seed,
-            "client": portable_name(request.client),
-            "fault": request.fault,
+            "plan": str(self.plan_file),
+            "client": portable_name(self.request.client),
             "seconds": self.seconds,
             "run": self.name,
             "queue": self.queue,
@@ -157,6 +189,8 @@ class _Run:
             "proxy_port": self.proxy_port,
             "control_port": self.control_port,
             "control_token": self.token,
+            "broker_control_port": self.broker_control_port,
+            "broker_token": self.broker_token,
             "report": str(self.report),
             "progress": str(self.progress),
         }
@@ -218,18 +252,33 @@ class _Run:
     def _collect(self, evidence: Evidence) -> None:
         path = self.folder / "ledger.json"
         with Control(self.control_port, self.token, timeout=10.0) as control:
+            self._await_links(control)
             control.ledger(path)
-        self.ledger = json.loads(path.read_text())
+        evidence.ledger = ledger = json.loads(path.read_text())
         report = evidence.report
-        whole = report is not None and not report["partial"] and not report["stalls"]
-        if report is None or not whole or report["overran"]:
+        if report is None:
             return
+        evidence.links_left = report["links_left"]
+        if report["partial"] or report["stalls"] or report["overran"]:
+            return
+        evidence.books = books(ledger, report["history"], self._remaining(report["history"]))
+
+    def _await_links(self, control: Control) -> None:
+        """The client's process is gone; so are its connections, in a moment (bounded)."""
+        deadline = time.monotonic() + LINKS_GONE
+        while control.status()["links"] and time.monotonic() < deadline:
+            time.sleep(POLL)
+
+    def _remaining(self, history: Mapping[str, Any]) -> dict[str, list[str]]:
+        """What is left in each queue of the trial, by identity."""
+        remaining = {}
         with self._client() as client:
-            remaining = [message.message_id for message in client.drain(self.queue, 1_000_000)]
-        assert self.ledger is not None
-        evidence.books = books(
-            self.ledger, report["history"], [m for m in remaining if m], self.queue
-        )
+            for queue in sorted(queues_of(history) | {self.queue}):
+                # Declared, not looked for: a queue whose declare a fault swallowed is empty.
+                client.queue_declare(queue, durable=True)
+                messages = client.drain(queue, MESSAGES_AT_MOST)
+                remaining[queue] = [m.message_id for m in messages if m.message_id]
+        return remaining
 
     def stop(self) -> None:
         """End all processes; safe at any moment, also half started."""

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.harness.request import replay_file_command
 from benchmarks.harness.result import INVALID, VALID, TrialResult
 
 #: Lines of one witness's stack or traceback that are printed; the JSON has them whole.
 STACK_LINES = 24
+
+
+#: What says who and where in a witness, in the order in which one asks.
+FACTS = (
+    "identity",
+    "thread",
+    "lease",
+    "leases",
+    "channel",
+    "incarnation",
+    "generation",
+    "queue",
+    "why",
+)
+
+#: Of these, what the one line of a witness may hold already.
+IN_DETAIL = frozenset(("identity", "why"))
 
 
 def print_result(result: TrialResult) -> None:
@@ -46,6 +64,15 @@ def print_result(result: TrialResult) -> None:
         console.print(f"[yellow]unknown because[/] {escape(reason)}")
     for witness in document["witnesses"]:
         console.print(f"[red]{witness['invariant']}[/]: {escape(str(witness['detail']))}")
+        # What its one line says need not be said again.
+        facts = [
+            f"{name} {witness[name]}"
+            for name in FACTS
+            if witness.get(name) is not None
+            and not (name in IN_DETAIL and str(witness[name]) in witness["detail"])
+        ]
+        if facts:
+            console.print(escape(f"    {', '.join(facts)}"))
         for key in ("stack", "traceback", "stderr"):
             if witness.get(key):
                 lines = str(witness[key]).rstrip().splitlines()[-STACK_LINES:]
@@ -55,6 +82,10 @@ def print_result(result: TrialResult) -> None:
     console.print(f"verdict: [{colour}]{result.verdict}[/]")
     if result.verdict != VALID:
         console.print(f"run it again: {escape(document['replay'])}")
+        if document["plan_file"]:
+            console.print(
+                f"or this very plan: {escape(replay_file_command(document['plan_file']))}"
+            )
 
 
 def _shown(value: Any) -> str:
@@ -71,12 +102,17 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
         )
     if metrics["kills_planned"]:
         lines.append(
-            f"kills {metrics['kills']} of {metrics['kills_planned']}, "
+            f"faults {metrics['kills']} of {metrics['kills_planned']}, "
             f"reconnects {_shown(metrics['reconnects'])}"
         )
     if metrics["recovery_p50_ms"] is not None:
         lines.append(
             f"recovery p50 {metrics['recovery_p50_ms']:.2f} ms, "
             f"p99 {metrics['recovery_p99_ms']:.2f} ms"
+        )
+    if metrics["publish_p99_parked_ms"] is not None:
+        lines.append(
+            f"publish p50 {metrics['publish_p50_ms']:.2f} ms, p99 {metrics['publish_p99_ms']:.2f} "
+            f"ms; while others are parked p99 {metrics['publish_p99_parked_ms']:.2f} ms"
         )
     return lines

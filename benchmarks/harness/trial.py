@@ -1,6 +1,6 @@
 """One trial, in its own supervised process: load (with faults), heal, converge, drain, check.
 
-The trial owns the threads and the phases; it judges nothing. Whatever happens it leaves a report:
+The trial owns the phases and the report; it judges nothing. Whatever happens it leaves a report:
 at its end, when the watchdog gives it up, when its parent goes away. A process that ends without
 one has crashed, and the supervisor says so.
 """
@@ -11,189 +11,248 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients.base import Client
+from benchmarks.broker.control import BrokerControl
+from benchmarks.clients.base import Client, effective_bounds
 from benchmarks.clients.loader import make_client
+from benchmarks.harness.closing import Closing
+from benchmarks.harness.crew import start_consumers, start_workers
+from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger, twice_idle
 from benchmarks.harness.nemesis import Nemesis
-from benchmarks.harness.plan import BODY_BYTES, Plan, Step, make_plan
+from benchmarks.harness.parked import ParkedLoad
+from benchmarks.harness.plan import BODY_BYTES, Plan, Step
 from benchmarks.harness.progress import Progress, Slot
 from benchmarks.harness.recorder import Recorder
-from benchmarks.harness.scenarios import find_scenario
+from benchmarks.harness.resources import Baseline
+from benchmarks.harness.stage import Stage
 from benchmarks.harness.watchdog import Watchdog, stall_window
-from benchmarks.harness.workload import Consumer, Context, Worker
+from benchmarks.harness.workload import Context, Worker
 from benchmarks.proxy.control import Control
 from benchmarks.wire.client import WireClient
+from benchmarks.wire.control import ControlError
 
-#: Seconds between two looks of a phase that waits for others; it shares the GIL with the load.
-POLL = 0.02
 #: Idle drains in a row, of every consumer, after which an empty queue counts as drained.
 IDLE_ROUNDS = 2
-#: Seconds for consumers to be ready before the load starts without them.
-CONSUMERS_READY = 10.0
+#: Seconds for the nemesis to end with the load: one request to a control port at most.
+NEMESIS_ENDS = 10.0
 
 
 class Trial:
-    """``spec`` is what the supervisor wrote: scenario, load, seed, client, ports, deadline."""
+    """``spec`` is what the supervisor wrote: plan, client, ports, deadline."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
-        self.scenario = find_scenario(spec["scenario"])
-        self.load = self.scenario.load(spec["load"])
-        self.plan: Plan = make_plan(self.scenario.name, self.load, spec["seed"])
-        urls = [f"amqp://{spec['user']}:{spec['password']}@127.0.0.1:{spec['proxy_port']}/"]
-        self.client: Client = make_client(spec["client"], urls, self.scenario.channels(self.load))
+        self.plan = Plan.from_json(json.loads(Path(spec["plan"]).read_text()))
+        self.scenario, self.load = self.plan.scenario, self.plan.load
+        self.client: Client = self._make_client()
+        self.bounds = effective_bounds(self.client)
         self.recorder = Recorder(self.client.recoverable, self.client.timeouts)
         self.history = History()
         self.leases = LeaseLedger()
-        self.window = stall_window(self.client.bounds.longest)
+        self.window = stall_window(self.bounds.longest)
         self.watchdog = Watchdog(self.window, time.monotonic() + spec["seconds"])
-        marks = [] if self.load.cycles else self.plan.kill_points()
-        # Half an interval past the mark: the kill still lands in the middle of the load. Behind
-        # the last mark less, so that the load does not end before its kill.
-        rest = self.load.operations - self.load.threads - (marks[-1] if marks else 0)
-        slack = max(0, min(self.load.kill_interval * self.load.threads // 2, rest))
-        self.progress = Progress(marks, slack)
+        self.stage = Stage(self.watchdog, self.recorder)
+        self.progress = self._progress()
         self.phases: dict[str, list[float]] = {}
         self.phase = "start"
         self.at_rest: dict[str, Any] | None = None
+        self.rest_at: float | None = None
         self.closed: dict[str, Any] = {"returned": False, "seconds": None}
+        self.links_left: int | None = None
         self.recoveries: list[tuple[float, float]] = []
         self.open_failed = False
+        self.baseline: Baseline | None = None
+        self.nemesis: Nemesis | None = None
+        self.closing: Closing | None = None
+        self.parked: ParkedLoad | None = None
         self._workers: list[Worker] = []
         # Guards the writing of the report: it is written once, by whoever comes first.
         self._reporting = threading.Lock()
-        self.nemesis: Nemesis | None = None
+
+    def _make_client(self) -> Client:
+        spec = self.spec
+        urls = [f"amqp://{spec['user']}:{spec['password']}@127.0.0.1:{spec['proxy_port']}/"]
+        client = make_client(spec["client"], urls, self.scenario.channels(self.load))
+        client.heartbeat = self.plan.heartbeat
+        client.seed = self.plan.seed
+        return client
+
+    def _progress(self) -> Progress:
+        marks = self.plan.marks() if self.scenario.style == "load" else []
+        # Half an interval past the mark: the fault still lands in the middle of the load. Behind
+        # the last mark less, so that the load does not end before its fault.
+        rest = self.load.operations - self.load.threads - (marks[-1] if marks else 0)
+        slack = max(0, min(self.load.kill_interval * self.load.threads // 2, rest))
+        return Progress(marks, slack)
 
     # -- phases ------------------------------------------------------------------------------
 
     def run(self) -> None:
         self.recorder.install()
-        self._start("watchdog", self.watchdog.run)
+        self.stage.start("watchdog", self.watchdog.run)
+        with ExitStack() as stack:
+            # All that the harness holds open is opened before it is counted.
+            self._broker = stack.enter_context(self._wire_client())
+            self._proxy = stack.enter_context(self._control())
+            if self.plan.conditions or (self.plan.faults and self.scenario.style != "closing"):
+                self.nemesis = self._make_nemesis(stack)
+            self.baseline = Baseline(Path(self.spec["report"]).parent, self.stage.own)
+            self._play(self.baseline)
+        self._enter("end")
+
+    def _play(self, baseline: Baseline) -> None:
+        if self.scenario.style == "closing" and not self._close_while_busy(baseline):
+            return
         self._enter("open")
-        if self._supervised("opener", "open", self.client.open):
-            with self._broker() as broker:
-                self._run_load(broker)
+        if self.stage.supervised("opener", "open", self.client.open):
+            self._run_load()
         else:
             self.open_failed = True
         if not self.watchdog.ended.is_set():
             self._enter("close")
-            self._close()
-        self._enter("end")
+            self._close(baseline)
 
-    def _broker(self) -> WireClient:
+    def _wire_client(self) -> WireClient:
         spec = self.spec
         return WireClient("127.0.0.1", spec["broker_port"], spec["user"], spec["password"])
 
-    def _run_load(self, broker: WireClient) -> None:
-        spec, bounds = self.spec, self.client.bounds
-        if self.scenario.fault:
-            control = Control(spec["control_port"], spec["control_token"], timeout=10.0)
-            self.nemesis = Nemesis(
-                control,
-                spec["fault"] or self.scenario.fault,
-                self.load.kills,
-                # A client keeps its word within its bounds; a busy machine gets as long again.
-                patience=2 * bounds.longest,
-                recovery=bounds.longest,
-            )
-        context = Context(
-            run=spec["run"],
-            client=self.client,
-            queue=spec["queue"],
-            history=self.history,
-            leases=self.leases,
-            recorder=self.recorder,
-            nemesis=self.nemesis,
-            progress=self.progress,
-            aborted=self.watchdog.ended,
+    def _control(self) -> Control:
+        return Control(self.spec["control_port"], self.spec["control_token"], timeout=10.0)
+
+    def _make_nemesis(self, stack: ExitStack) -> Nemesis:
+        spec = self.spec
+        # Sessions of its own: one is not for two threads.
+        proxy = stack.enter_context(self._control())
+        broker = None
+        steps = (*self.plan.faults, *self.plan.conditions)
+        if any(FAULTS[step.kind].side == "broker" for step in steps):
+            port, token = spec["broker_control_port"], spec["broker_token"]
+            broker = stack.enter_context(BrokerControl(port, token, timeout=10.0))
+        return Nemesis(
+            proxy,
+            broker,
+            self.plan.faults,
+            self.plan.conditions,
+            # A client keeps its word within its bounds; a busy machine gets as long again.
+            patience=2 * self.bounds.longest,
+            recovery=self.bounds.longest,
         )
-        stop = threading.Event()
-        consumers = self._start_consumers(context, stop)
+
+    def _context(self, client: Client, run_suffix: str = "", **more: Any) -> Context:
+        kinds = {step.kind for step in (*self.plan.faults, *self.plan.conditions)}
+        given: dict[str, Any] = {
+            "run": f"{self.spec['run']}{run_suffix}",
+            "client": client,
+            "queue": self.spec["queue"],
+            "history": self.history,
+            "leases": self.leases,
+            "recorder": self.recorder,
+            "nemesis": self.nemesis,
+            "progress": self.progress,
+            "aborted": self.watchdog.ended,
+            "may_nack": "confirm_nack" in kinds,
+        }
+        return Context(**{**given, **more})
+
+    def _close_while_busy(self, baseline: Baseline) -> bool:
+        """The rounds of a closing load; False when the trial is over with them."""
         self._enter("load")
-        self._start_workers(context)
-        if self.nemesis is not None and not self.load.cycles:
-            self._start("nemesis", self._run_nemesis)
-        self._until(lambda: self._done("worker"))
-        self.progress.finish()
-        self.recoveries = [value for worker in self._workers for value in worker.recoveries]
+        self.closing = Closing(self.plan, self.stage, baseline, self._make_client, self._context)
+        if self.closing.run():
+            return True
+        self.open_failed = self.closing.open_failed
+        if not self.closing.returned:
+            self._enter("close")
+            self.closed = {"returned": False, "seconds": self.closing.longest}
+        return False
+
+    def _run_load(self) -> None:
+        context = self._context(self.client)
+        stop = threading.Event()
+        consumers = start_consumers(context, self.stage, self.load.consumers, stop)
+        if self.scenario.style != "closing":
+            self._enter("load")
+            self._work(context)
         if not self.watchdog.ended.is_set():
             self._enter("probe")
             self._probe(context)
         self._enter("drain")
-        self._until(lambda: self._drained(broker, consumers), bounds.longest)
+        self.stage.until(lambda: self._drained(consumers), self.bounds.longest)
         stop.set()
-        self._until(lambda: self._done("consumer"))
+        self.stage.until(lambda: self.stage.done("consumer"))
         if not self.watchdog.ended.is_set():
             self._enter("check")
             self._check()
 
-    def _run_nemesis(self) -> None:
-        assert self.nemesis is not None
-        self.nemesis.run(self.progress)
-
-    def _start_consumers(self, context: Context, stop: threading.Event) -> list[Slot]:
-        slots = []
-        for number in range(self.load.consumers):
-            slot = self.watchdog.watch(Slot(f"consumer-{number}", "consumer"))
-            consumer = Consumer(context, slot, stop)
-            self._start(slot.name, consumer.run)
-            context.consuming.append(consumer.consuming)
-            slots.append(slot)
-        self._until(
-            lambda: all(event.is_set() for event in context.consuming) or self._done("consumer"),
-            CONSUMERS_READY,
-        )
-        return slots
-
-    def _start_workers(self, context: Context) -> None:
-        barrier = threading.Barrier(self.load.threads)
-        cycles = bool(self.load.cycles)
-        for number, steps in enumerate(self.plan.steps):
-            slot = self.watchdog.watch(Slot(f"worker-{number}", "worker"))
-            worker = Worker(context, slot, steps)
-            self._workers.append(worker)
-            self._start(slot.name, partial(worker.run, barrier, cycles))
+    def _work(self, context: Context) -> None:
+        """The load itself, with its faults; in the end everything is healed."""
+        nemesis, thread = self.nemesis, None
+        if nemesis is not None:
+            nemesis.begin()
+        if self.scenario.style == "parked":
+            self.parked = ParkedLoad(self.plan, context, self.stage)
+            self.parked.run()
+        else:
+            cycles = self.scenario.style == "cycles"
+            self._workers = start_workers(context, self.stage, self.plan.steps, cycles=cycles)
+            if nemesis is not None and self.plan.faults and not cycles:
+                thread = self.stage.start("nemesis", lambda: nemesis.run(self.progress))
+            self.stage.until(lambda: self.stage.done("worker"))
+        self.progress.finish()
+        if thread is not None:
+            self.stage.until(lambda: not thread.is_alive(), NEMESIS_ENDS)
+        if nemesis is not None and not self.watchdog.ended.is_set():
+            nemesis.end()
+        self.recoveries = [value for worker in self._workers for value in worker.recoveries]
 
     def _probe(self, context: Context) -> None:
         """After heal: one publish must be confirmed. Whether it was is what its slot says."""
-        slot = self.watchdog.watch(Slot("probe", "probe"))
-        # A count of its own: the probe is no operation of the load.
-        context = replace(context, progress=Progress([], slack=0))
+        slot = self.stage.watch("probe", "probe")
+        # A count of its own: the probe is no operation of the load. What nacked is healed.
+        context = replace(context, progress=Progress([], slack=0), may_nack=False)
         probe = Worker(context, slot, (Step("publish_confirmed", size=BODY_BYTES[0]),))
-        self._start(slot.name, lambda: probe.run(threading.Barrier(1), cycles=False))
-        self._until(lambda: slot.done)
+        self.stage.start(slot.name, lambda: probe.run(threading.Barrier(1), cycles=False))
+        self.stage.until(lambda: slot.done)
 
-    def _done(self, kind: str) -> bool:
-        return all(slot["done"] for slot in self.watchdog.slots() if slot["kind"] == kind)
-
-    def _drained(self, broker: WireClient, consumers: list[Slot]) -> bool:
+    def _drained(self, consumers: list[Slot]) -> bool:
         """Nothing ready in the queue, and every consumer that lives has looked twice in vain."""
-        _, ready, _ = broker.queue_declare(self.spec["queue"], passive=True)
+        _, ready, _ = self._broker.queue_declare(self.spec["queue"], passive=True)
         return ready == 0 and all(slot.done or slot.idle >= IDLE_ROUNDS for slot in consumers)
 
     def _check(self) -> None:
         # Watched like any call: it takes the client's locks.
         answers: list[dict[str, Any] | None] = []
-        self._supervised("checker", "at_rest", lambda: answers.append(self.client.at_rest()))
+        self.stage.supervised("checker", "at_rest", lambda: answers.append(self.client.at_rest()))
         for counts in answers:
             if counts is not None:
                 self.at_rest = {**counts, "twice_idle": twice_idle(counts.get("idle", []))}
+        if self.stage.done("worker", "consumer", "parked", "probe", "checker"):
+            self.rest_at = time.monotonic()
 
-    def _close(self) -> None:
+    def _close(self, baseline: Baseline) -> None:
         started = time.monotonic()
-        returned = self._supervised(
-            "closer", "close", lambda: self.client.close(self.client.bounds.close)
+        returned = self.stage.supervised(
+            "closer", "close", lambda: self.client.close(self.bounds.close)
         )
         self.closed = {"returned": returned, "seconds": time.monotonic() - started}
+        if returned:
+            self.stage.until(baseline.clean, self.bounds.close)
+            baseline.take_down()
+            self.stage.until(self._links_gone, self.bounds.close)
 
-    # -- helpers -----------------------------------------------------------------------------
+    def _links_gone(self) -> bool:
+        """Is no connection of the client left at the proxy?"""
+        try:
+            self.links_left = int(self._proxy.status()["links"])
+        except ControlError:
+            return True  # nobody to ask any more: the supervisor sees what became of the proxy
+        return self.links_left == 0
 
     def _enter(self, phase: str) -> None:
         now = time.monotonic()
@@ -202,60 +261,27 @@ class Trial:
         self.phases[phase] = [now, now]
         self.phase = phase
 
-    @staticmethod
-    def _start(name: str, body: Callable[[], object]) -> None:
-        # A daemon: a thread that hangs in the client must not keep the process from its report.
-        threading.Thread(target=body, name=name, daemon=True).start()
-
-    def _until(self, reached: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Poll until ``reached``, the watchdog's end, or ``seconds`` are over."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while not reached():
-            if self.watchdog.ended.wait(POLL):
-                return False
-            if deadline is not None and time.monotonic() > deadline:
-                return False
-        return True
-
-    def _supervised(self, thread: str, operation: str, call: Callable[[], object]) -> bool:
-        """Run ``call`` in a watched thread; True when it returned and did not raise."""
-        slot = self.watchdog.watch(Slot(thread, thread))
-        outcome: list[bool] = []
-
-        def body() -> None:
-            slot.begin(operation)
-            try:
-                call()
-            except BaseException as error:  # noqa: BLE001 - recorded
-                self.recorder.record("operation", operation, error)
-                slot.end(False)
-            else:
-                slot.end(True)
-                outcome.append(True)
-            finally:
-                slot.done = True
-
-        self._start(thread, body)
-        self._until(lambda: slot.done)
-        return bool(outcome)
-
     # -- the report --------------------------------------------------------------------------
 
     def report(self, partial: str | None = None) -> dict[str, Any]:
-        bounds = self.client.bounds
+        client, chaos = self.client, self.closing or self.nemesis
+        whole = self.closed["returned"] and self.baseline is not None
         return {
             "partial": partial,
             "client": {
-                "name": self.client.name,
-                "version": self.client.version,
-                "cannot": sorted(self.client.cannot),
-                "recoverable": [kind.__qualname__ for kind in self.client.recoverable],
-                "recovery_seconds": bounds.longest,
+                "name": client.name,
+                "version": client.version,
+                "cannot": sorted(client.cannot),
+                "recoverable": [kind.__qualname__ for kind in client.recoverable],
+                "recovery_seconds": self.bounds.longest,
+                "connections": client.connections,
+                "idle_channels": client.idle_channels(),
             },
             "plan": self.plan.digest,
             "phase": self.phase,
             "phases": self.phases,
-            "operations": self.progress.succeeded,
+            "operations": self.progress.succeeded
+            + (self.closing.succeeded if self.closing is not None else 0),
             "slots": self.watchdog.slots(),
             "stall_window": self.window,
             "stalls": self.watchdog.stalls,
@@ -265,9 +291,13 @@ class Trial:
             "exceptions": self.recorder.snapshot(),
             "leases": self.leases.snapshot(),
             "at_rest": self.at_rest,
+            "rest_at": self.rest_at,
             "closed": self.closed,
+            "resources": self.baseline.as_json() if whole and self.baseline is not None else None,
+            "links_left": self.links_left,
             "recoveries": self.recoveries,
-            "nemesis": None if self.nemesis is None else self.nemesis.snapshot(),
+            "latency": None if self.parked is None else self.parked.latency(),
+            "nemesis": None if chaos is None else chaos.snapshot(),
             "history": self.history.snapshot(),
         }
 
@@ -281,5 +311,6 @@ class Trial:
             os.replace(temporary, path)
 
     def progress_line(self) -> str:
-        kills = "" if self.nemesis is None else f", {len(self.nemesis.snapshot()['fired'])} kills"
-        return f"{self.phase}: {self.progress.total}/{self.load.operations} operations{kills}"
+        chaos = self.closing or self.nemesis
+        faults = "" if chaos is None else f", {len(chaos.snapshot()['fired'])} faults"
+        return f"{self.phase}: {self.progress.total}/{self.load.operations} operations{faults}"

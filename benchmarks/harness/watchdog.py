@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from types import FrameType
 from typing import Any
 
 from benchmarks.harness.progress import Slot
@@ -21,6 +22,8 @@ STALL_SECONDS = 5.0
 MARGIN = 1.5
 #: Seconds between two looks; it wakes rarely, because it shares the GIL with what is measured.
 PERIOD = 0.1
+#: Kinds of threads that go on until they are told to stop.
+ENDLESS = frozenset(("consumer", "parked"))
 #: Characters kept of one stack.
 STACK_AT_MOST = 6000
 
@@ -38,11 +41,11 @@ def stalled(slots: list[dict[str, Any]], now: float, window: float) -> list[dict
 def all_hope_is_gone(slots: list[dict[str, Any]], hung: list[dict[str, Any]]) -> bool:
     """Is everybody whom the trial waits for stalled? Pure.
 
-    Consumers go on until they are told to stop, so one that advances keeps no trial alive while
-    there is anybody else to wait for.
+    Consumers and parked threads go on until they are told to stop, so one that advances keeps no
+    trial alive while there is anybody else to wait for.
     """
     pending = [slot for slot in slots if not slot["done"]]
-    waited_for = [slot for slot in pending if slot["kind"] != "consumer"] or pending
+    waited_for = [slot for slot in pending if slot["kind"] not in ENDLESS] or pending
     return bool(hung) and all(slot in hung for slot in waited_for)
 
 
@@ -111,13 +114,31 @@ def all_stacks() -> list[dict[str, Any]]:
     owners = []
     for ident, frame in sys._current_frames().items():
         text = "".join(traceback.format_stack(frame))
-        owners.append(frame.f_locals.get("self"))
+        owners.append(_owner(frame))
         stacks.append(
             {"thread": names.get(ident, f"thread {ident}"), "stack": text[-STACK_AT_MOST:]}
         )
     for stack, described in zip(stacks, _describe(owners), strict=True):
         stack["innermost"] = described
     return stacks
+
+
+def _owner(frame: FrameType | None) -> object:
+    """The innermost object of the client's own on that stack.
+
+    A thread that waits mostly does so inside the standard library, and a condition's repr says
+    nothing. Where no frame is the client's, it is the innermost object of all.
+    """
+    innermost: object = None
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if owner is not None:
+            package = type(owner).__module__.partition(".")[0]
+            if package not in sys.stdlib_module_names and package != "benchmarks":
+                return owner
+            innermost = owner if innermost is None else innermost
+        frame = frame.f_back
+    return innermost
 
 
 #: Seconds that all reprs together may take, and how many are tried.

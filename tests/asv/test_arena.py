@@ -14,7 +14,7 @@ from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.wire.client import WireClient
 
-MUTANTS = Path(__file__).resolve().parents[1] / "mutants" / "broken.py"
+MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 #: Seconds that a broken client may cost here, instead of the half minute of a benchmark.
 BOUND = 2.0
 #: Seconds beyond the bound: joins, and the client's own close.
@@ -58,10 +58,11 @@ def test_chaos_and_recovery_of_a_sound_client(
     arena = stage(proxied=True)
     arena.consume(1)
     arena.chaos(make_plan("chaos_no_deadlock", SCENARIOS["chaos_no_deadlock"].load("4x20"), 1))
-    before = arena._control.status()
-    arena.recover("rst")
-    after = arena._control.status()
-    assert (after["faults"], after["ready"]) == (before["faults"] + 1, before["ready"] + 1)
+    for fault in ("rst", "fin", "cut"):
+        before = arena._control.status()
+        arena.recover(fault)
+        after = arena._control.status()
+        assert (after["faults"], after["ready"]) == (before["faults"] + 1, before["ready"] + 1)
     arena.close()
     assert capsys.readouterr().err == "", "a sound client gives nothing to tell"
 
@@ -84,8 +85,8 @@ arena.close()
 def broken(mutant: str, work: str) -> tuple[float, str]:
     """Seconds that the timed work took with a mutant, and what was told on standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, f"{MUTANTS}:{mutant}", str(BOUND), work],
-        cwd=MUTANTS.parents[2],
+        [sys.executable, "-c", SCRIPT, f"{MUTANTS}/{mutant}", str(BOUND), work],
+        cwd=MUTANTS.parents[1],
         capture_output=True,
         text=True,
         timeout=60,
@@ -94,7 +95,9 @@ def broken(mutant: str, work: str) -> tuple[float, str]:
     return float(done.stdout), done.stderr
 
 
-@pytest.mark.parametrize("mutant", ["EveryPublishRaises", "OnePublishBlocksForEver"])
+@pytest.mark.parametrize(
+    "mutant", ["unexpected_errors.py:EveryPublishRaises", "deadlocks.py:OnePublishBlocksForEver"]
+)
 def test_a_broken_client_costs_the_bound_and_raises_nothing(mutant: str) -> None:
     took, told = broken(mutant, "publish")
     assert BOUND <= took < BOUND + SLACK
@@ -102,8 +105,8 @@ def test_a_broken_client_costs_the_bound_and_raises_nothing(mutant: str) -> None
 
 
 def test_a_publish_that_does_nothing_never_looks_fast() -> None:
-    assert BOUND <= broken("PublishDoesNothing", "publish")[0] < BOUND + SLACK
+    assert BOUND <= broken("phantoms.py:PublishDoesNothing", "publish")[0] < BOUND + SLACK
 
 
 def test_a_client_that_never_comes_back_costs_the_bound() -> None:
-    assert BOUND <= broken("NeverReconnects", "recover")[0] < BOUND + SLACK
+    assert BOUND <= broken("unavailable.py:NeverReconnects", "recover")[0] < BOUND + SLACK

@@ -41,7 +41,7 @@ def _publish(channel, *args, **kwargs):
 
 SharedChannel.basic_publish = _publish
 """,
-    "lost_frames",
+    "phantoms",
 )
 RAISES = Mutant(
     "every publish raises",

@@ -75,7 +75,11 @@ def test_every_benchmark_with_its_parameters_and_its_unit(
     listed: dict[str, dict[str, Any]],
 ) -> None:
     expected: dict[str, Any] = {
-        "recovery.RecoveryCycle.time_recovery": (["fault"], [reprs("rst")], "seconds"),
+        "recovery.RecoveryCycle.time_recovery": (
+            ["fault"],
+            [reprs("cut", "fin", "rst")],
+            "seconds",
+        ),
         "recovery.RepeatedRecovery.track_percentile": (["percentile"], [["50", "99"]], "ms"),
         "throughput.Chaos.time_operations": (["load"], [reprs("10x100", "50x100")], "seconds"),
         "throughput.Publish.time_publish": (["threads"], [["1", "10", "50"]], "seconds"),

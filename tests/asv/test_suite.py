@@ -57,7 +57,7 @@ def test_total(runs: list[SeededRun], expected: int | None) -> None:
 
 
 def test_an_invariant_that_the_runs_do_not_know_is_not_zero() -> None:
-    assert suite.total([run(), run(), run()], 3, "phantoms") is None
+    assert suite.total([run(), run(), run()], 3, "not built yet") is None
 
 
 # -- durations and percentiles -----------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_failed_skipped_and_absent_look_like_this(planted: Planted) -> None:
     values = {("10x100", "deadlocks"): None, ("50x100", "crashes"): math.nan}
     path = planted.plant(1, lambda name, p: values.get(p, 0) if name == NAME else 0)
     result = Results.load(str(path))
-    lists = [*LISTS[:1], [*LISTS[1], "'leaks'"]]
+    lists = [*LISTS[:1], [*LISTS[1], "'wishes'"]]
     shown = [str(value) for value in result.get_result_value(NAME, lists)]
     assert shown == ["None", "0", "None", "0", "nan", "None"], "absent cannot be told from failed"
     assert [str(v) for v in json.loads(path.read_text())["results"][NAME][0][:1]] == ["None"]

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from asv_invariants.publisher import CACHE
+from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.records import record_folder
 from tests.asv_invariants.site import PLUGIN, asv_publish, use_libraries
 from tests.gate.planted import (
     HISTORIES,
     MACHINE,
+    ZEROS,
     Planted,
     benchmark,
     found,
@@ -131,10 +133,10 @@ def test_an_outdated_result_is_not_measured(planted: Planted) -> None:
     planted.plant(2, found(2, []), version="older")
     assert asv_publish(planted).returncode == 0
     [sheet] = document(planted)["sheets"]
-    assert sheet["rows"][0] == [None] * 49
+    assert sheet["rows"][0] == [None] * ZEROS
     reasons = set(sheet["reasons"][planted.commits[2]].values())
     assert reasons == {"measured with an outdated version of the benchmark"}
-    assert sheet["rows"][1] == [0] * 49
+    assert sheet["rows"][1] == [0] * ZEROS
 
 
 def test_a_list_of_benchmarks_without_units_and_versions(planted: Planted) -> None:
@@ -186,11 +188,12 @@ def test_a_recovery_without_end_is_no_record(planted: Planted, cycles: list[floa
 
 def test_results_of_another_machine_without_records(planted: Planted) -> None:
     planted.plant(2, lambda name, _: 1 if name == NAME else 0, machine="other")
+    two = 2 * len(INVARIANTS)  # the loads of that benchmark
     assert asv_publish(planted).returncode == 0
     sheets = document(planted)["sheets"]
     assert [sheet["machine"] for sheet in sheets] == [MACHINE, "other"]
     assert [sheet["graph"]["machine"] for sheet in sheets] == [MACHINE, "other"]
-    assert sheets[1]["rows"] == [[1] * 14 + [0] * 35, None, None]
+    assert sheets[1]["rows"] == [[1] * two + [0] * (ZEROS - two), None, None]
     assert sheets[1]["witnesses"] == {}
 
 

@@ -118,6 +118,11 @@ def benchmark(name: str, unit: str, params: Mapping[str, Iterable[Any]], **more:
     }
 
 
+#: Loads of the four classes, and the cells that must be 0: one for each load and invariant.
+LOADS = sum(len(SCENARIOS[scenario].loads) for scenario in CLASSES.values())
+ZEROS = LOADS * len(INVARIANTS)
+
+
 def suite() -> list[Any]:
     """The suite's benchmarks."""
     rows = []

@@ -28,6 +28,14 @@ class DeclaresWhatHoldsAKeyError(Locked):
     recoverable = (LookupError,)
 
 
+class ClosesWithAnything(Locked):
+    closed = (Exception,)
+
+
+class RefusesWithAnything(Locked):
+    refused = (AttributeError,)
+
+
 class DeclaresNoClass(Locked):
     timeouts = ("TimeoutError",)  # type: ignore[assignment]
 

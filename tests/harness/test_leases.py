@@ -16,8 +16,8 @@ def test_an_empty_ledger() -> None:
 def test_leases_one_after_the_other_are_sane() -> None:
     ledger = LeaseLedger()
     for thread in ("worker-0", "worker-1", "worker-0"):
-        ledger.released((1, 3), ledger.acquired((1, 3), thread))
-    ledger.acquired((2, 3), "worker-0")  # the same number on another connection
+        ledger.released("(1, 3)", ledger.acquired("(1, 3)", thread))
+    ledger.acquired("(2, 3)", "worker-0")  # the same number on another connection
     assert ledger.snapshot() == {"leases": 4, "doubles": [], "held": ["(2, 3)"]}
 
 
@@ -28,9 +28,9 @@ def test_a_channel_in_two_hands_is_a_double_with_both_owners() -> None:
     assert ledger.snapshot() == {
         "leases": 2,
         "doubles": [
-            {"channel": "'c'", "holders": ["worker-0", "worker-1"], "leases": [first, second]}
+            {"channel": "c", "holders": ["worker-0", "worker-1"], "leases": [first, second]}
         ],
-        "held": ["'c'"],
+        "held": ["c"],
     }
 
 
@@ -39,7 +39,7 @@ def test_the_end_of_the_first_lease_does_not_hide_the_second() -> None:
     first = ledger.acquired("c", "worker-0")
     second = ledger.acquired("c", "worker-1")
     ledger.released("c", first)
-    assert ledger.snapshot()["held"] == ["'c'"]
+    assert ledger.snapshot()["held"] == ["c"]
     third = ledger.acquired("c", "worker-2")
     assert [double["leases"] for double in ledger.snapshot()["doubles"]] == [
         [first, second],

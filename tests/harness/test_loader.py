@@ -59,6 +59,8 @@ def problem(name: str) -> str:
         (f"{ADAPTERS}:DeclaresKeyError", "declares KeyError as recoverable or as a timeout"),
         (f"{ADAPTERS}:DeclaresException", "declares Exception as recoverable"),
         (f"{ADAPTERS}:DeclaresWhatHoldsAKeyError", "declares LookupError as recoverable"),
+        (f"{ADAPTERS}:ClosesWithAnything", "declares Exception as recoverable"),
+        (f"{ADAPTERS}:RefusesWithAnything", "declares AttributeError as recoverable"),
         (f"{ADAPTERS}:DeclaresNoClass", "declares 'TimeoutError', no exception class"),
         (f"{ADAPTERS}:NotInstalled", "try: pip install no-such-library"),
         (f"{ADAPTERS}:NotInstalledForItsMaker", "try: pip install no-such-library"),

@@ -34,8 +34,10 @@ def test_a_slot_counts_what_it_is_told() -> None:
     slot.advanced = 0.0
     slot.begin("drain")
     assert slot.advanced == 0.0  # only coming back is progress
+    assert slot.busy
     slot.end(False)
     assert slot.advanced > 0.0
+    assert not slot.busy
     slot.begin("drain")
     slot.end(True)
     slot.begin("publish")
@@ -45,6 +47,7 @@ def test_a_slot_counts_what_it_is_told() -> None:
         "name": "worker-0",
         "kind": "worker",
         "operation": "publish",
+        "busy": True,
         "done": False,
         "attempted": {"drain": 2, "publish": 1},
         "succeeded": {"drain": 1},
@@ -122,3 +125,23 @@ def test_the_end_of_the_load_ends_the_wait_for_a_mark() -> None:
         assert thread.is_alive()
         progress.finish()
     assert (answers, progress.over) == ([False], True)
+
+
+def test_a_wait_ends_with_its_time_or_with_the_load() -> None:
+    progress = Progress([], slack=0)
+    started = time.monotonic()
+    assert not progress.wait(0.05)
+    assert time.monotonic() - started >= 0.05
+    with running(lambda: progress.wait(600.0), "waiter"):
+        progress.finish()
+    assert progress.wait(600.0)
+
+
+def test_whether_a_mark_is_reached() -> None:
+    progress = Progress([2], slack=10)
+    progress.advance(True)
+    assert not progress.at_mark()
+    progress.advance(False)
+    assert progress.at_mark()
+    progress.clear_mark()
+    assert not progress.at_mark()

@@ -243,6 +243,9 @@ def _recorder() -> Recorder:
         ("operation", "acquire_release", Late("late"), "unexpected"),
         ("operation", "drain", Late("late"), "contract"),
         ("operation", "drain_lease", Late("late"), "contract"),
+        ("operation", "drain_parked", Late("late"), "contract"),
+        ("operation", "settle", Late("late"), "contract"),
+        ("operation", "acquire_short", Late("late"), "contract"),
         ("operation", "drain", caused(KeyError(None)), "unexpected"),
         ("thread", "uncaught in reader", Lost("gone"), "unexpected"),
         ("unraisable", None, Lost("gone"), "unexpected"),
@@ -268,6 +271,18 @@ def test_a_timeout_that_carries_a_keyerror_none_is_no_contract(recorder: Recorde
     late.__cause__ = KeyError(None)
     assert recorder.record("operation", "drain", late) == "unexpected"
     assert recorder.snapshot()["signatures"][0]["keyerror_none"] is True
+
+
+def test_that_it_was_closed_is_not_written_down_where_it_was(recorder: Recorder) -> None:
+    ending = (ValueError,)
+    assert recorder.record("operation", "publish", ValueError("shut"), 1.0, ending) == "ended"
+    assert recorder.snapshot() == {"signatures": [], "events": []}
+    shut = ValueError("shut")
+    shut.__cause__ = KeyError(None)
+    for error in (shut, TypeError("broken")):
+        assert recorder.record("operation", "publish", error, 1.0, ending) == "unexpected"
+    assert recorder.record("operation", "publish", Lost("gone"), 1.0, ending) == "recoverable"
+    assert len(recorder.snapshot()["events"]) == 3
 
 
 def test_errors_that_differ_in_numbers_alone_share_a_signature(recorder: Recorder) -> None:

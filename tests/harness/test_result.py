@@ -58,7 +58,7 @@ def result_of(evidence: Evidence, reasons: list[str], reconnects: int | None = 2
 
 
 def test_the_document_of_a_sane_trial() -> None:
-    fired = [{"asked": 1.0, "t": 1.0}] * 2
+    fired = [{"asked": 1.0, "t": 1.0, "healed": None, "ends": True, "excuses": True}] * 2
     sane = report(
         recoveries=[[1.0, 1.001], [2.0, 2.003]],
         nemesis={"planned": 2, "fired": fired, "missed": []},
@@ -95,10 +95,14 @@ def test_the_document_of_a_sane_trial() -> None:
             "reconnects": 2,
             "recovery_p50_ms": pytest.approx(2.0),
             "recovery_p99_ms": pytest.approx(2.98),
+            "publish_p50_ms": None,
+            "publish_p99_ms": None,
+            "publish_p99_parked_ms": None,
             "close_s": 0.25,
             "leases": 4,
         },
         "replay": replay_command(REQUEST),
+        "plan_file": None,
     }
 
 
@@ -122,6 +126,9 @@ def test_the_document_of_a_crash_has_nulls_with_reasons() -> None:
         "reconnects": None,
         "recovery_p50_ms": None,
         "recovery_p99_ms": None,
+        "publish_p50_ms": None,
+        "publish_p99_ms": None,
+        "publish_p99_parked_ms": None,
         "close_s": None,
         "leases": None,
     }
@@ -139,6 +146,16 @@ def test_a_witness_keeps_its_facts_beside_its_one_line() -> None:
         ("unavailable", "close: did not return in peace"),
     ]
     assert document["witnesses"][0]["traceback"] == "Traceback ..."
+
+
+def test_latencies_are_told_apart_by_who_was_parked() -> None:
+    latency = {"free_ms": [1.0, 3.0], "parked_ms": [5.0], "threads": 3, "drains": 9}
+    metrics = result_of(evidence(report(latency=latency)), [])["metrics"]
+    assert [metrics[name] for name in metrics if name.startswith("publish_")] == [
+        pytest.approx(2.0),
+        pytest.approx(2.98),
+        5.0,
+    ]
 
 
 def test_a_load_that_took_no_time_has_no_rate() -> None:
@@ -179,6 +196,14 @@ def test_the_replay_command_asks_for_the_same_trial() -> None:
         (
             {"direction": "outbound", "event": "publish", "identity": "x", "lease": 3},
             "publish of x (the wire) was reported as sent and never crossed the wire",
+        ),
+        (
+            {"event": "confirm", "identity": "x", "generation": 2, "why": "nobody sent it"},
+            "confirm of x (generation 2): nobody sent it",
+        ),
+        (
+            {"event": "declare", "identity": None, "why": "asked for a, told of b"},
+            "declare of None: asked for a, told of b",
         ),
         (
             {

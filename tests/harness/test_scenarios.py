@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.broker import faults as broker_faults
+from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.scenarios import (
     LIMITS,
     OPERATIONS_AT_MOST,
@@ -12,15 +14,43 @@ from benchmarks.harness.scenarios import (
     ScenarioError,
     find_scenario,
 )
+from benchmarks.harness.workload import OPERATIONS
+from benchmarks.proxy import faults as proxy_faults
 
 
-def test_the_four_scenarios_and_their_loads() -> None:
+def test_the_scenarios_and_their_loads() -> None:
     assert {name: row.loads for name, row in SCENARIOS.items()} == {
         "chaos_no_deadlock": ("10x100", "50x100"),
         "chaos_with_connection_kills": ("20x50x10", "50x30x5"),
         "high_contention_stress": ("100x10", "500x10"),
         "repeated_recovery_stress": ("1000",),
+        "consumers_under_kills": ("10x80x16",),
+        "confirms_under_kills": ("10x50x12",),
+        "close_while_busy": ("8x6",),
+        "parked_consumer": ("4x400",),
+        "broker_gone": ("8x45x15",),
+        "slow_network": ("8x25",),
+        "poisoned_channel": ("12x150",),
+        "blocked_connection": ("8x60x15",),
     }
+
+
+def test_every_operation_is_in_the_mix_of_some_scenario() -> None:
+    assert {name for row in SCENARIOS.values() for name in row.mix} == set(OPERATIONS)
+
+
+def test_every_fault_is_known_to_its_service() -> None:
+    for side, known in (("proxy", proxy_faults.FAULTS), ("broker", broker_faults.FAULTS)):
+        assert {row.name for row in FAULTS.values() if row.side == side} == set(known)
+    assert {row.side for row in FAULTS.values()} == {"proxy", "broker"}
+
+
+def test_the_faults_and_conditions_of_the_scenarios_are_in_the_table() -> None:
+    for row in SCENARIOS.values():
+        assert set(row.faults) <= set(FAULTS)
+        for group in row.conditions:
+            # What holds for the whole load must need no healing to go on.
+            assert all(FAULTS[name].lasting and not FAULTS[name].excuses for name in group)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +63,9 @@ def test_the_four_scenarios_and_their_loads() -> None:
         ("high_contention_stress", None, Load(100, 10), 1000, 10, 0, 14),
         ("high_contention_stress", "500x10", Load(500, 10), 5000, 50, 0, 58),
         ("repeated_recovery_stress", None, Load(cycles=1000), 1000, 1, 1000, 3),
+        ("consumers_under_kills", None, Load(10, 80, 16), 800, 1, 4, 6),
+        ("close_while_busy", None, Load(8, cycles=6), 6, 1, 6, 4),
+        ("parked_consumer", None, Load(4, 400), 1600, 1, 0, 8),
     ],
 )
 def test_loads(
@@ -78,6 +111,7 @@ def test_single_numbers_replace_those_of_the_first_load() -> None:
         ("repeated_recovery_stress", None, {"threads": 5}, "has no threads"),
         ("repeated_recovery_stress", None, {"cycles": 0}, "must be between 1 and 100000, not 0"),
         ("chaos_with_connection_kills", "20x10x10", {}, "would kill nothing"),
+        ("close_while_busy", "2000x9", {}, "would be 1080000 operations"),
         ("chaos_with_connection_kills", "20x10x0", {}, "kill interval of"),
     ],
 )

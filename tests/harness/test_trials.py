@@ -20,11 +20,11 @@ import pytest
 from benchmarks.clients.loader import ClientError
 from benchmarks.harness import supervise
 from benchmarks.harness.checkers import INVARIANTS
-from benchmarks.harness.plan import make_plan
+from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.request import Request
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import run_trial
+from benchmarks.harness.supervise import queues_of, run_trial, unmeasured
 
 ROOT = Path(__file__).parents[2]
 LOCKED = f"{ROOT}/examples/locked_pyamqp.py:Locked"
@@ -94,6 +94,7 @@ def test_a_whole_run_of_a_sound_client(tmp_path: Path) -> None:
         "return": unroutable,
         "deliver": routed,
         "ack": routed,
+        "consume": 1,
     }
     metrics = document["metrics"]
     assert metrics["operations"] == 200
@@ -111,11 +112,96 @@ def test_a_run_with_kills_kills_as_often_as_planned() -> None:
     assert document["metrics"]["operations"] == 36
 
 
-def test_a_recovery_is_timed_for_every_cycle() -> None:
-    result = run_trial(Request("repeated_recovery_stress", "5", client="amqpool"))
+@pytest.mark.parametrize("fault", [None, "cut"])
+def test_a_recovery_is_timed_for_every_cycle(fault: str | None) -> None:
+    request = Request("repeated_recovery_stress", "5", client="amqpool", fault=fault)
+    result = run_trial(request)
     assert result.verdict == "valid", result.document
     assert len(result.recoveries_ms) == 5
     assert all(0 < value < 5000 for value in result.recoveries_ms)
+
+
+@pytest.mark.parametrize("fault", ["stall", "blackhole"])
+def test_a_silent_fault_is_noticed_by_heartbeats(fault: str) -> None:
+    document = run_trial(Request(KILLS, "4x6x3", 2, client="amqpool", fault=fault)).document
+    assert document["verdict"] == "valid", document
+    assert (document["metrics"]["kills"], document["metrics"]["operations"]) == (1, 24)
+
+
+def test_a_plan_that_is_given_is_run_and_no_other() -> None:
+    plan = make_plan(KILLS, find_scenario(KILLS).load("4x9x3"), 1)
+    document = plan.as_json()
+    document["steps"] = [[["publish", False, 100, 1]] * 9] * 4
+    edited = Plan.from_json(document)
+    assert edited.digest != plan.digest
+    told = run_trial(Request(KILLS, "4x9x3", 1, client="amqpool"), plan=edited).document
+    assert told["verdict"] == "valid", told
+    assert told["plan"] == edited.digest
+    done = told["metrics"]["succeeded"]
+    assert (done["publish"], set(done) - {"publish", "settle"}) == (36, set())
+
+
+def closed_by(name: str) -> dict[str, Any]:
+    """What came of two rounds with a client whose close is wrong."""
+    client = f"{ROOT}/tests/harness/closers.py:{name}"
+    return run_trial(Request("close_while_busy", "4x2", client=client)).document
+
+
+@pytest.mark.parametrize("name", ["CloseRaises", "CloseHangs"])
+def test_the_first_close_that_does_not_return_ends_the_trial(name: str) -> None:
+    document = closed_by(name)
+    risen = {invariant: count for invariant, count in document["violations"].items() if count}
+    assert risen == {"unavailable": 1}, document
+    (witness,) = document["witnesses"]
+    assert witness["operation"] == "close"
+    assert "in close" in witness["stack"]
+    assert document["metrics"]["kills"] == 1
+
+
+def test_every_close_is_looked_at_for_what_it_leaves_behind() -> None:
+    document = closed_by("LeavesAThreadAndASocket")
+    # Two rounds and the last client: a thread and both ends of a pair of sockets from each.
+    assert document["violations"] == {**dict.fromkeys(INVARIANTS, 0), "leaks": 9}, document
+    told = str([witness["detail"] for witness in document["witnesses"]])
+    assert "left-behind" in told
+    assert "socket:[" in told
+
+
+@pytest.mark.parametrize(
+    ("history", "queues"),
+    [
+        ({}, set()),
+        (
+            {
+                "worker-0": [
+                    ["publish", 1.0, 2.0, "i", 1, "q.worker-0", "ok", 5, 7],
+                    ["publish", 1.0, 2.0, "j", 1, None, "ok", 5, 7],
+                    ["get", 1.0, None, "q.empty", 1, "invoked", False, *[None] * 6],
+                    ["declare", 1.0, 2.0, "q.never", "q.never", "ok"],
+                    ["ack", 1.0, 2.0, None, 1, "i", "ok", 1],
+                ],
+                "consumer-0": [["consume", 1.0, 2.0, "c", 2, "ok", "q", False, "c"]],
+            },
+            {"q", "q.worker-0", "q.empty"},
+        ),
+    ],
+)
+def test_the_queues_that_may_hold_messages(history: dict[str, Any], queues: set[str]) -> None:
+    assert queues_of(history) == queues
+
+
+@pytest.mark.parametrize(
+    ("latency", "reasons"),
+    [
+        (None, []),
+        ({"free_ms": [1.0], "parked_ms": [1.0]}, []),
+        ({"free_ms": [1.0], "parked_ms": []}, ["no publish was measured while all threads were"]),
+        ({"free_ms": [], "parked_ms": [1.0]}, ["no publish was measured while no thread was"]),
+    ],
+)
+def test_a_latency_that_was_not_measured_is_a_doubt(latency: Any, reasons: list[str]) -> None:
+    report = {"latency": latency, "partial": None}
+    assert unmeasured(report) == [f"{reason} parked" for reason in reasons]
 
 
 # -- a client that is wrong ------------------------------------------------------------------
@@ -141,7 +227,9 @@ def test_a_client_that_does_not_open() -> None:
         ["the client did not open"],
     )
     assert document["violations"]["unexpected_errors"] == 1
-    assert set(document["not_judged"]) == {"lost_frames", "double_releases", "unavailable"}
+    assert set(document["not_judged"]) == {
+        *("lost_frames", "double_releases", "unavailable", "lost_messages", "phantoms", "leaks"),
+    }
 
 
 @pytest.mark.parametrize("name", ["DeclaresKeyError", "NotInstalled", "NotInstalledForItsMaker"])

@@ -43,12 +43,14 @@ def test_stalled() -> None:
 def test_hope_is_gone_when_everybody_the_trial_waits_for_is_stalled() -> None:
     hung, other = slot("hung", 0.0), slot("other", 0.0)
     consumer = slot("consumer", 9.0, kind="consumer")
+    parked = slot("parked", 9.0, kind="parked")
     done = slot("done", 0.0, done=True)
     assert not all_hope_is_gone([], [])
     assert not all_hope_is_gone([done], [])
     assert not all_hope_is_gone([hung, other], [hung])
     assert all_hope_is_gone([hung, other, done], [hung, other])
-    assert all_hope_is_gone([hung, consumer], [hung])
+    assert all_hope_is_gone([hung, consumer, parked], [hung])
+    assert not all_hope_is_gone([consumer, parked], [consumer])
     assert all_hope_is_gone([consumer, done], [consumer])
     assert not all_hope_is_gone([slot("worker", 9.0), consumer], [consumer])
 
@@ -104,6 +106,23 @@ def test_the_stacks_are_those_of_all_threads() -> None:
     with Blocked("one"), Blocked("two"):
         names = {stack["thread"] for stack in all_stacks()}
     assert {"one", "two", threading.current_thread().name} <= names
+
+
+class WaitsForEver(Blocked):
+    """Blocked deep inside the standard library."""
+
+    def block_here(self) -> None:
+        condition = threading.Condition(self.lock)
+        self.waiting.set()
+        with condition:
+            self.slot.done = condition.wait_for(lambda: True)
+
+
+def test_the_innermost_object_is_the_clients_and_not_the_standard_librarys() -> None:
+    with WaitsForEver("worker-1"):
+        (stack,) = (stack for stack in all_stacks() if stack["thread"] == "worker-1")
+    assert "threading.py" in stack["stack"]
+    assert stack["innermost"] == "<Blocked worker-1>"
 
 
 class LockedRepr(Blocked):

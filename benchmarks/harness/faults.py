@@ -1,0 +1,251 @@
+"""What the nemesis knows of each fault, as data: who does it, what it means, how a seed draws it.
+
+It owns no socket and injects nothing: proxy and broker do that, the nemesis asks them. What a
+fault *means* for a trial stands here and nowhere else: whether it ends the connection (then a new
+one must come up), whether it is silent (then only a heartbeat notices it), whether it lasts (then
+it must be healed), and whether it excuses a recoverable error. It prevents a fault that breaks
+nothing, such as a slow line, from excusing a client that breaks by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from types import MappingProxyType
+from typing import Any
+
+#: What a seed decides of one fault: its options, and its rule where it needs one.
+Drawn = tuple[dict[str, Any], dict[str, Any] | None]
+
+#: Frames that every load with faults sends all the time, so that a rule that waits for one of
+#: them fires: all of them publish on channels in confirm mode, and consumers take what is routed.
+CUT_AT: tuple[tuple[str, str], ...] = (
+    ("to_broker", "any"),
+    ("to_broker", "method"),
+    ("to_broker", "header"),
+    ("to_broker", "body"),
+    ("to_broker", "basic.publish"),
+    ("to_client", "any"),
+    ("to_client", "method"),
+    ("to_client", "basic.ack"),
+)
+#: A rule waits for one of the next few such frames, so that it fires near its mark.
+NTH_AT_MOST = 6
+#: Bytes of a frame that still go out: less than its header, its header, and into its payload.
+CUT_BYTES = 40
+DIRECTIONS = ("both", "to_broker", "to_client")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row. ``side`` says whose control port takes it: the proxy's, the broker's or nobody's."""
+
+    name: str
+    side: str
+    summary: str
+    draw: Callable[[Random], Drawn]
+    #: The connection is gone when it has fired, or at the latest when it is healed.
+    ends: bool = False
+    #: Nothing tells the client: heartbeats must be on, or it waits for its own timeouts.
+    silent: bool = False
+    #: It goes on until it is healed. Its option ``seconds`` says when the nemesis does that.
+    lasting: bool = False
+    #: A client may raise what it declared recoverable, from the fault to the recovery deadline.
+    excuses: bool = False
+    #: It can stand in for a scenario's own faults. Not so where a sound client may raise what the
+    #: client protocol has no word for: an error of one channel or consumer, a timeout.
+    stands_in: bool = True
+
+
+def plain(source: Random) -> Drawn:
+    """A fault without options."""
+    return {}, None
+
+
+def _cut(source: Random) -> Drawn:
+    direction, frame = source.choice(CUT_AT)
+    where: str | int = source.choice(("before", "after", "inside", "inside"))
+    if where == "inside":
+        where = source.randrange(CUT_BYTES)
+    rule = {
+        "direction": direction,
+        "frame": frame,
+        "nth": source.randint(1, NTH_AT_MOST),
+        "where": where,
+    }
+    return {"how": source.choice(("rst", "fin"))}, rule
+
+
+def _seconds(source: Random, low: float, high: float) -> float:
+    return round(source.uniform(low, high), 3)
+
+
+def _stall(source: Random) -> Drawn:
+    # Half of them end before anybody can notice: all goes on then, and nothing may be lost. The
+    # others outlast two heartbeats of a second, after which each side gives the other up.
+    low, high = source.choice(((0.1, 0.4), (3.0, 3.5)))
+    return {
+        "direction": source.choice(DIRECTIONS),
+        "seconds": _seconds(source, low, high),
+    }, None
+
+
+def _blackhole(source: Random) -> Drawn:
+    # Longer than two heartbeats of a second: the client is to notice by itself.
+    return {
+        "direction": source.choice(DIRECTIONS),
+        "seconds": _seconds(source, 3.0, 3.5),
+    }, None
+
+
+def _latency(source: Random) -> Drawn:
+    # A few milliseconds on a loopback round trip of 0.1: slower by some tens of times.
+    return {
+        "ms": source.randint(1, 3),
+        "jitter_ms": source.randint(0, 3),
+        "seed": source.randrange(1 << 30),
+        "seconds": _seconds(source, 0.2, 0.4),
+    }, None
+
+
+def _throttle(source: Random) -> Drawn:
+    # A large body then takes a tenth of a second or two, and a trial some seconds.
+    rate = source.randint(1_000_000, 4_000_000)
+    return {"rate": rate, "seconds": _seconds(source, 0.2, 0.4)}, None
+
+
+def _slice(source: Random) -> Drawn:
+    # From less than a small message to a few of them in one segment.
+    return {"size": source.randint(100, 4000), "seconds": _seconds(source, 0.2, 0.4)}, None
+
+
+def _refuse(source: Random) -> Drawn:
+    # Several tries of any client's back-off, and well below the recovery that clients promise.
+    return {"seconds": _seconds(source, 0.6, 1.4)}, None
+
+
+def _counted(name: str, low: int, high: int) -> Callable[[Random], Drawn]:
+    """A lasting fault of the broker with one number as its option."""
+
+    def draw(source: Random) -> Drawn:
+        return {name: source.randint(low, high), "seconds": _seconds(source, 0.2, 0.4)}, None
+
+    return draw
+
+
+def _channel_close(source: Random) -> Drawn:
+    return {"code": source.choice((406, 541))}, None
+
+
+def _blocked(source: Random) -> Drawn:
+    # Long enough for every thread to run into it, short of any timeout of a publish.
+    return {"seconds": _seconds(source, 0.1, 0.4)}, None
+
+
+_ROWS = (
+    Fault("rst", "proxy", "the connection is reset", plain, ends=True, excuses=True),
+    Fault("fin", "proxy", "the connection ends in good order", plain, ends=True, excuses=True),
+    Fault(
+        "cut", "proxy", "the connection ends k bytes into a frame", _cut, ends=True, excuses=True
+    ),
+    Fault(
+        "stall",
+        "proxy",
+        "nothing is read any more, for a while",
+        _stall,
+        silent=True,
+        lasting=True,
+        excuses=True,
+    ),
+    Fault(
+        "blackhole",
+        "proxy",
+        "everything is read and thrown away",
+        _blackhole,
+        ends=True,
+        silent=True,
+        lasting=True,
+        excuses=True,
+    ),
+    Fault("latency", "proxy", "every frame comes late, with jitter", _latency, lasting=True),
+    Fault("throttle", "proxy", "few bytes a second", _throttle, lasting=True),
+    Fault("slice", "proxy", "frames come in tiny segments", _slice, lasting=True),
+    Fault(
+        "refuse",
+        "proxy",
+        "nobody answers at the broker's port",
+        _refuse,
+        ends=True,
+        lasting=True,
+        excuses=True,
+    ),
+    Fault(
+        "confirm_nack",
+        "broker",
+        "some publishes are nacked and discarded",
+        _counted("every", 3, 7),
+        lasting=True,
+    ),
+    Fault(
+        "confirm_omit",
+        "broker",
+        "some confirms never come",
+        _counted("every", 5, 9),
+        lasting=True,
+        excuses=True,
+        stands_in=False,
+    ),
+    Fault("confirm_delay", "broker", "confirms come late", _counted("ms", 5, 40), lasting=True),
+    Fault(
+        "confirm_reorder",
+        "broker",
+        "confirms come in another order",
+        _counted("window", 2, 8),
+        lasting=True,
+    ),
+    Fault(
+        "confirm_coalesce",
+        "broker",
+        "one ack confirms many",
+        _counted("ms", 5, 30),
+        lasting=True,
+    ),
+    Fault("channel_close", "broker", "the broker closes one channel", _channel_close, excuses=True),
+    Fault(
+        "connection_close",
+        "broker",
+        "the broker closes the connection (320)",
+        plain,
+        ends=True,
+        excuses=True,
+    ),
+    Fault(
+        "consumer_cancel",
+        "broker",
+        "the broker cancels a consumer",
+        plain,
+        excuses=True,
+        stands_in=False,
+    ),
+    Fault(
+        "slow_declare",
+        "broker",
+        "the answer to queue.declare comes late",
+        _counted("ms", 20, 100),
+        lasting=True,
+    ),
+    Fault("blocked", "broker", "publishers are blocked, for a while", _blocked, lasting=True),
+)
+
+#: All that proxy and broker can do.
+FAULTS: Mapping[str, Fault] = MappingProxyType({row.name: row for row in _ROWS})
+#: What can be asked for instead of a scenario's own faults.
+STAND_INS: tuple[str, ...] = tuple(row.name for row in _ROWS if row.stands_in)
+#: The client's own close in the middle of its work: planned and reported as faults are, and
+#: nothing that ``--fault`` could ask for.
+CLOSE = Fault("close", "client", "the client is closed while it is busy", plain)
+#: Everything that may stand in a plan.
+KINDS: Mapping[str, Fault] = MappingProxyType({**FAULTS, CLOSE.name: CLOSE})
+#: Faults that end the connection at once and need no healing: what a recovery can be timed from.
+AT_ONCE: tuple[str, ...] = tuple(row.name for row in _ROWS if row.ends and not row.lasting)
