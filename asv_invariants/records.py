@@ -91,9 +91,11 @@ def witnesses(records: list[Record], scenario: str, load: str, invariant: str) -
     """The texts of the runs in which that invariant was not 0, and how to run them again.
 
     ``scenario`` is the benchmark's class; a scenario's name is that in small letters, sometimes
-    with a word behind it.
+    with a word behind it. A load that names its scenario itself, as those of ``Variants`` do, is
+    looked up under that name.
     """
-    stem = re.sub(r"(?<!^)(?=[A-Z])", "_", scenario).lower()
+    named, _, load = load.rpartition(" ")
+    stem = named or re.sub(r"(?<!^)(?=[A-Z])", "_", scenario).lower()
     found: list[str] = []
     for run in (r for record in records if record.scenario.startswith(stem) for r in record.runs):
         held = run.violations.get(invariant) == 0 and run.verdict != "unknown"

@@ -1,7 +1,8 @@
 """Stability under chaos: how often each invariant broke, and how long the load took.
 
 ``track_violations`` must be 0 everywhere: it is the sum over all seeded runs. ``track_duration``
-has one sample for each of those runs. The numbers come from supervised trials; see ``suite``.
+has one sample for each of those runs. ``Variants`` looks at all further scenarios, for violations
+alone. The numbers come from supervised trials; see ``suite``.
 
 Each class has a ``setup_cache`` of its own, written out: asv keys a cache by module and line, so an
 inherited or generated one would silently hand one scenario's result to the readers of another.
@@ -19,9 +20,12 @@ from benchmarks.harness.suite import (
     lasting,
     longest,
     measure,
+    measure_variants,
     per,
     report_durations,
+    report_variant,
     report_violations,
+    variants,
 )
 
 _CHAOS = "chaos_no_deadlock"
@@ -104,3 +108,20 @@ class RepeatedRecovery:
     @per(SCENARIOS[_RECOVERY].loads, names=("load",), unit="seconds")
     def track_duration(self, measured: Measured, load: str) -> dict[str, Any] | None:
         return report_durations(measured, _RECOVERY, load)
+
+
+class Variants:
+    """All further scenarios: other operations, other faults. Few seeds, so no durations."""
+
+    version = instrument_digest()
+    timeout = 60.0
+
+    @lasting(sum(longest(name) for name, _ in variants().values()))
+    def setup_cache(self) -> dict[str, Measured]:
+        return measure_variants()
+
+    @per(variants(), INVARIANTS, names=("load", "invariant"), unit="violations")
+    def track_violations(
+        self, measured: dict[str, Measured], load: str, invariant: str
+    ) -> int | None:
+        return report_variant(measured, load, invariant)

@@ -214,6 +214,14 @@ OPERATIONS_AT_MOST = 1_000_000
 #: what a default Debian user may start several times over; the rest is minutes of work.
 LIMITS = {"threads": 2000, "iterations": 100_000, "kill_interval": 100_000, "cycles": 100_000}
 
+#: The four that have a benchmark class each, durations included; the others are variants.
+MAIN = (
+    "chaos_no_deadlock",
+    "chaos_with_connection_kills",
+    "high_contention_stress",
+    "repeated_recovery_stress",
+)
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (

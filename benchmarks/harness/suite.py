@@ -26,7 +26,7 @@ from benchmarks.harness.processes import START_SECONDS
 from benchmarks.harness.records import keep
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
-from benchmarks.harness.scenarios import find_scenario
+from benchmarks.harness.scenarios import MAIN, SCENARIOS, find_scenario
 from benchmarks.harness.supervise import GRACE, run_trial
 
 #: asv measures the pool of the commit and nothing else.
@@ -37,6 +37,8 @@ CLIENT = "amqpool"
 #: differ in drift alone compare as equal. What is slower is found by the `time_` benchmarks, whose
 #: rounds asv interleaves, and by the steps in the published graphs.
 SEEDS = (1, 2, 3, 4, 5, 6)
+#: Runs of each further scenario: no samples are made of them, and together they take a minute.
+VARIANT_SEEDS = SEEDS[:2]
 #: Each of these costs every further run a stall window or more: the next seeds are not run.
 STOPPERS = ("deadlocks", "crashes", "unavailable")
 #: number, repeat, rounds and warm-up of the ``time_`` benchmarks: one sample in each of 8 rounds,
@@ -101,6 +103,22 @@ def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured:
     # asv keeps neither witnesses nor single cycles.
     keep(scenario, len(seeds), {load: [asdict(run) for run in of] for load, of in runs.items()})
     return Measured(scenario, len(seeds), runs)
+
+
+def variants() -> dict[str, tuple[str, str]]:
+    """``"scenario load"`` -> scenario and load, of every scenario beside the main ones."""
+    return {
+        f"{row.name} {load}": (row.name, load)
+        for row in SCENARIOS.values()
+        if row.name not in MAIN
+        for load in row.loads
+    }
+
+
+def measure_variants() -> dict[str, Measured]:
+    """Run every further scenario with a few seeds. Raises EnvironmentProblem."""
+    names = dict.fromkeys(name for name, _ in variants().values())
+    return {name: measure(name, VARIANT_SEEDS) for name in names}
 
 
 def run_seed(request: Request) -> SeededRun:
@@ -227,6 +245,12 @@ def report_violations(measured: Measured, scenario: str, load: str, invariant: s
         if len(runs) < measured.planned:
             print(f"{len(runs)} of {measured.planned} seeds were run", file=sys.stderr)
     return value
+
+
+def report_variant(measured: dict[str, Measured], label: str, invariant: str) -> int | None:
+    """The value of ``Variants.track_violations``; ``label`` as in ``variants``."""
+    scenario, load = variants()[label]
+    return report_violations(measured[scenario], scenario, load, invariant)
 
 
 def report_durations(measured: Measured, scenario: str, load: str) -> dict[str, Any] | None:

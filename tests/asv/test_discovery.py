@@ -50,6 +50,7 @@ STABILITY = {
 }
 CACHED = [
     *(getattr(stability, name) for name in STABILITY),
+    stability.Variants,
     recovery.RepeatedRecovery,
 ]
 
@@ -92,6 +93,18 @@ def test_every_benchmark_with_its_parameters_and_its_unit(
             "violations",
         )
         expected[f"stability.{name}.track_duration"] = (["load"], [loads], "seconds")
+    variants = [
+        f"{name} {load}"
+        for name, scenario in SCENARIOS.items()
+        if name not in STABILITY.values()
+        for load in scenario.loads
+    ]
+    assert len(variants) == 8
+    expected["stability.Variants.track_violations"] = (
+        ["load", "invariant"],
+        [reprs(*variants), reprs(*INVARIANTS)],
+        "violations",
+    )
     found = {n: (b["param_names"], b["params"], b["unit"]) for n, b in listed.items()}
     assert found == expected
 

@@ -15,7 +15,7 @@ from benchmarks.harness import suite
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
-from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.scenarios import MAIN, SCENARIOS
 from benchmarks.harness.suite import Measured, SeededRun
 
 
@@ -149,6 +149,18 @@ def test_other_violations_do_not_end_the_seeds(monkeypatch: pytest.MonkeyPatch) 
     )
     measured = suite.measure("repeated_recovery_stress")
     assert suite.total(measured.runs["1000"], measured.planned, "lost_frames") == len(suite.SEEDS)
+
+
+def test_each_variant_is_read_from_its_own_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_trial(request: Request) -> TrialResult:
+        return result_of(request, INVALID, leaks=len(request.scenario))
+
+    monkeypatch.setattr(suite, "run_trial", run_trial)
+    measured = suite.measure_variants()
+    found = {label: suite.report_variant(measured, label, "leaks") for label in suite.variants()}
+    seeds = len(suite.VARIANT_SEEDS)
+    assert found == {label: seeds * len(label.split()[0]) for label in suite.variants()}
+    assert set(measured) == set(SCENARIOS) - set(MAIN)
 
 
 def test_a_client_that_cannot_be_imported_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
