@@ -53,7 +53,10 @@ class Slots:
 
 
 class Waiter:
-    """One thread in the queue; `cond` shares the pool's lock, and exists once it has to wait."""
+    """One thread in the queue; `cond` shares the pool's lock, and exists once it has to wait.
+
+    Its thread looks at `given` without the lock, so whoever gives something writes `given` last.
+    """
 
     __slots__ = ("channel", "cond", "given", "round", "slots")
 
@@ -150,14 +153,14 @@ class Roster:
                     slots.taken -= 1
                     self.count[Stats.CHANNELS_DIED] += 1
                     continue
-                waiter.given, waiter.slots, waiter.channel = LEND, slots, channel
+                waiter.slots, waiter.channel, waiter.given = slots, channel, LEND
             else:
                 if slots.taken >= self.size:
                     self._give_up_settling(todo)
                 if slots.taken >= self.size:
                     break
                 slots.taken += 1
-                waiter.given, waiter.slots = OPEN, slots
+                waiter.slots, waiter.given = slots, OPEN
             self.waiters.popleft()
             if waiter.cond is not None:
                 waiter.cond.notify()
@@ -236,7 +239,7 @@ class Roster:
         """A recovery gave up: whoever waits now learns why."""
         self.count[Stats.RECOVERY_FAILURES] += 1
         for waiter in self.waiters:
-            waiter.given, waiter.round = FAILED, recovery
+            waiter.round, waiter.given = recovery, FAILED
             if waiter.cond is not None:
                 waiter.cond.notify()
         self.waiters.clear()

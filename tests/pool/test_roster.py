@@ -117,6 +117,35 @@ def test_a_story() -> None:
     assert (counters[Stats.RECOVERIES], counters[Stats.RECOVERY_FAILURES]) == (1, 1)
 
 
+class Watched(Waiter):
+    """Notes what stood in the other fields when `given` was written."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "given" and value is not None:
+            self.whole = (value, self.slots, self.channel, self.round)
+
+
+def test_a_waiter_sees_what_it_was_given_whole() -> None:
+    """It looks at `given` without the lock: what belongs to it must stand there by then."""
+    roster, connection = Roster(size=1, settle_timeout=10.0), Connection(1)
+    opener, lender, failure = Watched(), Watched(), Watched()
+    roster.join(opener, front=False)
+    roster.connected(connection)  # type: ignore[arg-type]
+    slots = roster.slots
+    assert opener.whole == (OPEN, slots, None, None)
+    lease = take(roster, opener)
+    roster.join(lender, front=False)
+    roster.end(lease)
+    roster.settled(slots, lease.held, None)
+    assert lender.whole == (LEND, slots, lease.held, None)
+    roster.lost(connection)  # type: ignore[arg-type]
+    roster.join(failure, front=False)
+    recovery: Any = object()
+    roster.failed(recovery)
+    assert failure.whole == (FAILED, None, None, recovery)
+
+
 def test_a_dead_channel_is_never_lent() -> None:
     roster = Roster(size=1, settle_timeout=10.0)
     connection: Any = Connection(1)
