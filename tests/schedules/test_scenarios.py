@@ -1,0 +1,232 @@
+"""The scenarios: clean on the pool as it is, and each check fires on a pool that was broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import amqpool
+from amqpool import confirms, pool, roster
+from benchmarks.clients.amqpool import AmqpoolClient
+from benchmarks.schedules.explore import Report, explore, replay, strategy
+from benchmarks.schedules.operations import OPERATIONS
+from benchmarks.schedules.program import Runner
+from benchmarks.schedules.scenarios import MIXES, PAIRED, catalogue, find
+from benchmarks.schedules.strategies import Pct
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_catalogue_holds_every_pair_with_both_limits() -> None:
+    names = catalogue()
+    pairs = len(PAIRED) * (len(PAIRED) + 1) // 2
+    assert len(names) == len(set(names)) == 2 * (pairs + len(MIXES))
+    assert {operation for name in names for operation in name[:-2].split("+")} == set(OPERATIONS)
+    assert "publish+kill.1" in names
+    assert "acquire+acquire.2" in names
+
+
+@pytest.mark.parametrize("name", ["", "publish", "publish.0", "publish.x", "nothing.1", "a+b.1"])
+def test_what_is_no_scenario_is_a_key_error(name: str) -> None:
+    with pytest.raises(KeyError):
+        find(name)
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("limit", [1, 2])
+def test_each_operation_beside_a_confirmed_publish_is_clean(operation: str, limit: int) -> None:
+    program = find(f"{operation}+confirmed.{limit}")
+    search = strategy("pct", seed=1, depth=3, early=program.early)
+    report = explore(program, search, schedules=5)
+    assert report.found is None, report.text
+    assert report.steps > 100
+
+
+@pytest.mark.parametrize("mix", MIXES, ids="+".join)
+def test_each_mix_is_clean(mix: tuple[str, ...]) -> None:
+    program = find(f"{'+'.join(mix)}.2")
+    search = strategy("pct", seed=2, depth=3, early=program.early)
+    report = explore(program, search, schedules=5)
+    assert report.found is None, report.text
+
+
+def test_another_client_is_named_before_the_scenario() -> None:
+    adapter = ROOT / "benchmarks" / "clients" / "amqpool.py"
+    program = find(f"{adapter}:AmqpoolClient:acquire+acquire.1")
+    assert explore(program, strategy("pct"), schedules=2).found is None
+
+
+# -- broken pools ------------------------------------------------------------------------------
+
+
+def release_asked_before_the_lock(self: Any, lease: Any) -> bool:
+    """Whether the lease has ended is asked in front of the critical section."""
+    if lease.ended:
+        return False
+    with self._lock:
+        lease.ended = True
+        self._roster.leases.pop(lease.number, None)
+        lease.slots.settling[lease.held] = time.monotonic()
+    self._settled(lease.slots, lease.held)
+    return True
+
+
+def wait_without_a_second_look(self: Any, waiter: Any, deadline: float, allowed: float) -> None:
+    """A waiter whose time is up does not look whether it was given something just then."""
+    with self._lock:
+        served = waiter.given is not None or waiter.cond.wait(max(0.0, deadline - time.monotonic()))
+    if not served:
+        with self._lock:
+            if waiter in self._roster.waiters:
+                self._roster.waiters.remove(waiter)
+            raise self._timed_out(allowed)
+
+
+def confirm_checked_and_waited_for_apart(self: Any, timeout: float) -> None:
+    """Whether the confirm is here, and the wait for it, are two critical sections."""
+    with self._inbox.lock:
+        if self.outcome is not None:
+            return
+    with self._inbox.lock:
+        self._inbox.wait(timeout)
+        if self.outcome is None:
+            raise amqpool.OperationTimeout("no confirm")
+
+
+POOL_FIRST, OTHER_FIRST = threading.Lock(), threading.Lock()
+
+
+def inverted(method: Callable[..., Any], first: str, second: str) -> Callable[..., Any]:
+    """The method under two more locks, in an order of its own."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        # By name: while a run lasts, other locks stand under these names.
+        with globals()[first], globals()[second]:
+            return method(*args, **kwargs)
+
+    return wrapped
+
+
+def broken(name: str, schedules: int, seed: int = 1) -> Report:
+    program = find(name)
+    # What was broken here is explored too.
+    program = replace(program, sources=(*program.sources, __file__))
+    search = strategy("pct", seed=seed, depth=3, early=program.early)
+    report = explore(program, search, schedules=schedules)
+    assert report.found is not None
+    assert report.found.finding is not None
+    again = replay(report.token, lambda _name: program, 10)
+    assert [each.finding for each in again] == [report.found.finding] * 10
+    return report
+
+
+def invariant(report: Report) -> str:
+    assert report.found is not None
+    assert report.found.finding is not None
+    return report.found.finding.invariant
+
+
+def test_a_release_that_counts_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool.ChannelPool, "release", release_asked_before_the_lock)
+    assert invariant(broken("release+release.1", 300)) == "double_releases"
+
+
+def test_a_waiter_served_after_its_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool.ChannelPool, "_wait", wait_without_a_second_look)
+    assert invariant(broken("timeout+release.1", 2_000, seed=5)) == "leaks"
+
+
+def test_a_wake_up_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirms.Confirmation, "_wait", confirm_checked_and_waited_for_apart)
+    report = broken("confirmed+acquire.2", 2_000, seed=4)
+    assert invariant(report) == "deadlocks"
+    assert "confirmed-1 went on only when a timer ran out, after 5.0 s" in report.text
+
+
+def test_locks_taken_in_either_order_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = inverted(amqpool.SharedChannel.basic_publish, "POOL_FIRST", "OTHER_FIRST")
+    release = inverted(pool.ChannelPool.release, "OTHER_FIRST", "POOL_FIRST")
+    monkeypatch.setattr(amqpool.SharedChannel, "basic_publish", publish)
+    monkeypatch.setattr(pool.ChannelPool, "release", release)
+    report = broken("publish+publish.2", 500)
+    assert invariant(report) == "deadlocks"
+    assert "held by publish-2" in report.text
+
+
+def test_a_channel_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool.ChannelPool, "_settled", lambda *_args: None)
+    assert invariant(broken("drain+drain.1", 1)) == "leaks"
+
+
+def test_a_channel_in_two_hands_is_found_by_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word from the client about its free list."""
+    settled = roster.Roster.settled
+
+    def twice(self: Any, slots: Any, channel: Any, gone: str | None) -> Any:
+        todo = settled(self, slots, channel, gone)
+        slots.idle += [channel] * (slots.idle == [channel])
+        return todo
+
+    monkeypatch.setattr(roster.Roster, "settled", twice)
+    monkeypatch.setattr(AmqpoolClient, "at_rest", lambda _self: None)
+    report = broken("acquire+acquire.2", 1)
+    assert invariant(report) == "double_releases"
+    assert "was lent to" in report.text
+
+
+def test_a_confirm_that_the_broker_never_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publish(self: Any, *args: Any, **kwargs: Any) -> Any:
+        confirmation = confirms.Confirmation(1, self.inbox, 5.0)
+        confirmation.outcome = "ack"
+        return confirmation
+
+    monkeypatch.setattr(amqpool.SharedChannel, "basic_publish", publish)
+    assert invariant(broken("confirmed+drain.1", 1)) == "lost_messages"
+
+
+# -- replaying ---------------------------------------------------------------------------------
+
+REPLAYS = """
+import sys
+from benchmarks.schedules.explore import replay
+from benchmarks.schedules.scenarios import find
+(outcome,) = replay(sys.argv[1], find)
+print(outcome.diverged, outcome.steps, [tuple(each) for each in outcome.switches])
+"""
+
+
+def test_an_order_is_the_same_in_every_process() -> None:
+    """Also with another hash seed: no order of a set may decide anything."""
+    from benchmarks.schedules.tokens import Token, encode
+
+    program = find("publish+kill.2")
+    search = Pct(seed=11)
+    with Runner(program) as runner:
+        for _ in range(3):
+            assert search.begin()
+            outcome = runner.run(search)
+            search.end(outcome.steps)
+    assert outcome.choices
+    token = encode(Token(program.name, program.digest(), outcome.choices))
+    shown = set()
+    for seed in ("0", "1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", REPLAYS, token],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+        shown.add(done.stdout)
+    assert len(shown) == 1
+    assert shown.pop().startswith(f"False {outcome.steps} ")
