@@ -298,8 +298,11 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
                     flush |= self._closed_by_broker(event)
                     gone |= not self._closing
                 elif self._closing or gone:
-                    # Spec: after Close all but Close and CloseOk is discarded.
+                    # Spec: after Close all but Close and CloseOk is discarded. What was published
+                    # is still settled: an ack without its return would say that it was routed.
                     gone |= sig == spec.Channel.CloseOk
+                    if sig == spec.Basic.Return and self._confirming:
+                        self._came_back(event)
                 elif sig == spec.Channel.Flow:
                     self.active = bool(decode_args("b", event)[0])
                     flush |= self._answer(spec.Channel.FlowOk, event.args[4:5])

@@ -30,6 +30,26 @@ class ReturnDropped(Nth):
         return True
 
 
+class ReturnLostWhileClosing(Mutant):
+    """A channel that is being closed credits the acks that still come in, and drops the returns.
+
+    It shows where a lease that is not clean is released behind a mandatory message.
+    """
+
+    scenario = "consumers_under_kills"
+    load = "10x80x16"
+    rises = ("lost_frames",)
+
+    def mutate(self) -> None:
+        def make(came_back: Any) -> Any:
+            def patched(channel: Any, event: Any) -> Any:
+                return False if channel._closing else came_back(channel, event)
+
+            return patched
+
+        wrap("amqpool.core:ChannelCore._came_back", make)
+
+
 class PublishDropped(Nth):
     """Every 25th publish returns as if it had been sent, and was not; its confirm never comes."""
 
@@ -121,6 +141,7 @@ class FrameLeftPerPublish(Mutant):
 MUTANTS: tuple[type[Mutant], ...] = (
     DeliveryDropped,
     ReturnDropped,
+    ReturnLostWhileClosing,
     PublishDropped,
     AckDropped,
     FrameToTheWrongChannel,

@@ -308,6 +308,25 @@ def test_listeners_of_py_amqp_are_called_at_the_drain_in_the_draining_thread() -
         ]
 
 
+def test_a_message_that_comes_back_while_the_channel_closes_is_still_told() -> None:
+    """Its ack is credited then, too: an ack without its return would say that it was routed."""
+
+    def close(session: Session, channel: int, command: Any) -> None:
+        session.content(channel, c.Basic.Return(312, "NO_ROUTE", "", "no"), b"x")
+        session.send(channel, c.Basic.Ack(1, False))
+        session.send(channel, c.Channel.CloseOk())
+
+    with Peer(answers={c.Channel.Close: close}) as peer, channels(1, peer) as (channel,):
+        peer.session().confirming = False
+        channel.confirm_select()
+        sent = channel.basic_publish(message(), routing_key="no", mandatory=True)
+        channel.discard("the test says so")
+        assert sent is not None
+        assert sent.wait(5)
+        assert sent.returned is not None
+        assert sent.returned[:4] == (312, "NO_ROUTE", "", "no")
+
+
 def test_without_confirms_a_return_is_an_event_as_in_py_amqp() -> None:
     with Peer() as peer, channels(1, peer) as (channel,):
         assert channel.basic_publish(message(), routing_key="no", mandatory=True) is None

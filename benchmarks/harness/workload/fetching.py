@@ -76,10 +76,15 @@ def consume_ack(worker: Worker, step: Step) -> None:
         calls.consume(lease, queue, tag, PREFETCH, take)
         _await(worker, lease, missing)
         calls.cancel(lease, tag)
+        worker.send(lease, None, step.size)
 
 
 def consume_cancel(worker: Worker, step: Step) -> None:
-    """Cancel while deliveries are on their way: those come again, to a later try."""
+    """Cancel while deliveries are on their way: those come again, to a later try.
+
+    Behind it a message that comes back, with nobody waiting for it: the lease is not clean then, so
+    what a pool does with the channel (close it, as a rule) meets the return on its way.
+    """
     calls = worker.calls
     with calls.leased() as lease:
         queue = worker.declared(lease, worker.queue)
