@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 from benchmarks.clients.base import Bounds, Client, Delivery, Outgoing
@@ -24,6 +25,39 @@ EVERYBODY = 10_000
 
 class ClosedError(Exception):
     """The client was closed."""
+
+
+@cache
+def connection_class() -> type:
+    """py-amqp's connection, but a channel that the broker closes ends, and only its owner is told.
+
+    py-amqp opens it again, without confirms and consumers, and raises in whoever reads just then.
+    """
+    import amqp
+    from amqp import spec
+    from amqp.exceptions import error_for_code
+
+    class Channel(amqp.Channel):  # type: ignore[misc]
+        #: The error, and what is to be done then.
+        ended: BaseException | None = None
+        on_ended: Callable[[], None] | None = None
+        #: Its own owner is in a call: without an answer, which will not come any more.
+        called = False
+
+        def _on_close(self, code: int, text: str, class_id: int, method_id: int) -> None:
+            self.send_method(spec.Channel.CloseOk)
+            self.ended = error_for_code(code, text, (class_id, method_id), amqp.ChannelError)
+            self.collect()
+            if self.on_ended is not None:
+                self.on_ended()
+            if self.called:
+                raise self.ended
+
+    class Connection(amqp.Connection):  # type: ignore[misc]
+        """With such channels."""
+
+    Connection.Channel = Channel
+    return Connection
 
 
 class LockedReceipt:
@@ -48,6 +82,9 @@ class Handle:
         self.sequence = 0
         self.pending: dict[int, LockedReceipt] = {}
         self.mandatory: dict[str, LockedReceipt] = {}
+        #: Set when the broker cancelled a consumer, for the next drain to raise.
+        self.cancelled: BaseException | None = None
+        channel.on_ended = self.abandon
 
     def confirmed(self, tag: int, multiple: bool, state: str) -> None:
         tags = [t for t in self.pending if t <= tag] if multiple else [tag]
@@ -108,11 +145,16 @@ class Locked(Client):
     def closed(self) -> tuple[type[BaseException], ...]:
         return (ClosedError,)
 
+    @property
+    def cancelled(self) -> tuple[type[BaseException], ...]:
+        import amqp
+
+        return (amqp.ConsumerCancelled,)
+
     # -- the connection ----------------------------------------------------------------------
 
     def _connect(self) -> Any:
         """The living connection; call it with the lock held."""
-        import amqp
 
         if self._shut:
             raise ClosedError("the client was closed")
@@ -126,7 +168,7 @@ class Locked(Client):
             user, _, password = address.partition(":")
             # A silent peer is noticed after two heartbeats, or where one waits for its answer.
             patience = 2 * self.heartbeat or self.bounds.operation
-            self._connection = amqp.Connection(
+            self._connection = connection_class()(
                 rest.rstrip("/"),
                 userid=user,
                 password=password,
@@ -150,33 +192,31 @@ class Locked(Client):
         import amqp
 
         with self._lock:
+            channel = None
             if lease is not None:
                 self._alive(lease)
+                channel = lease.handle.channel
+                # Kept for later: an ack is called from within a drain.
+                called, channel.called = channel.called, True
             try:
                 return work()
             except OSError as error:
                 # Refused, reset, ended, or no answer in time: to the caller it is all one.
                 self._lost()
                 raise amqp.RecoverableConnectionError(f"the connection broke: {error}") from error
-            except amqp.ChannelError:
-                if lease is not None:
-                    self._retire(lease.handle)
-                raise
             except self.recoverable:
                 self._lost()
                 raise
-
-    def _retire(self, handle: Handle) -> None:
-        """py-amqp opened a channel again that the broker had closed, without confirms: no use."""
-        try:
-            handle.channel.close()
-        except (OSError, *self.recoverable):
-            self._lost()
+            finally:
+                if channel is not None:
+                    channel.called = called
 
     def _alive(self, lease: Lease) -> None:
         import amqp
 
         handle = lease.handle
+        if handle.channel.ended is not None and not lease.ended:
+            raise handle.channel.ended
         if lease.ended or handle.generation != self._generation or not handle.channel.connection:
             raise amqp.RecoverableConnectionError("the channel is gone")
 
@@ -208,7 +248,13 @@ class Locked(Client):
     def drain_lease(self, handle: Any, timeout: float) -> None:
         # Short turns, so that others get at the connection in between.
         deadline = time.monotonic() + timeout
-        while not self._drain(TURN, handle):
+        while True:
+            came = self._drain(TURN, handle)
+            cancelled, handle.handle.cancelled = handle.handle.cancelled, None
+            if cancelled is not None:
+                raise cancelled
+            if came:
+                return
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing came within {timeout} s")
             time.sleep(TURN)
@@ -245,12 +291,11 @@ class Locked(Client):
                 return False
             handle.ended = True
             channel = handle.handle
+            channel.cancelled = None
             if channel.generation == self._generation:
                 if channel.channel.connection:
                     self._idle.append(channel)
                 else:
-                    # The broker closed it, which ended its confirms too.
-                    channel.abandon()
                     self._handles.remove(channel)
         self._free.release()
         return True
@@ -298,6 +343,11 @@ class Locked(Client):
         callback: Callable[[Delivery], None],
         no_ack: bool = False,
     ) -> str:
+        import amqp
+
+        def on_cancel(tag: str) -> None:
+            handle.handle.cancelled = amqp.ConsumerCancelled(tag, amqp.spec.Basic.Cancel)
+
         def start() -> str:
             channel = handle.handle.channel
             channel.basic_qos(0, prefetch, False)
@@ -307,6 +357,7 @@ class Locked(Client):
                     consumer_tag=consumer_tag,
                     no_ack=no_ack,
                     callback=lambda message: callback(_delivery(message)),
+                    on_cancel=on_cancel,
                 )
             )
 

@@ -61,6 +61,18 @@ class AmqpoolClient(Client):
         # What is still under way on a lease ends with its connection: ConnectionLost.
         return (errors.PoolClosed,)
 
+    @property
+    def cancelled(self) -> tuple[type[BaseException], ...]:
+        import amqp
+
+        return (amqp.ConsumerCancelled,)
+
+    @property
+    def unconfirmed(self) -> tuple[type[BaseException], ...]:
+        from amqpool import errors
+
+        return (errors.OperationTimeout,)
+
     def make_pool(self) -> Any:
         """The pool on trial; a mutant overrides this and nothing else."""
         from amqpool import ChannelPool
@@ -76,6 +88,8 @@ class AmqpoolClient(Client):
             "recovery_deadline": self.bounds.recovery,
             "rpc_timeout": self.bounds.operation,
             "publish_timeout": self.bounds.operation,
+            # Less than an acquire waits: a channel whose confirms never come is not waited for.
+            "settle_timeout": self.bounds.operation / 2,
             "rng": random.Random(self.seed),
         }
 

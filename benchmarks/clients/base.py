@@ -119,6 +119,17 @@ class Client(ABC):
         """What a second release of one handle may raise; it may also return, and do nothing."""
         return ()
 
+    @property
+    def cancelled(self) -> tuple[type[BaseException], ...]:
+        """What a drain of a lease, or another call on it, raises when the broker cancelled its
+        consumer."""
+        return ()
+
+    @property
+    def unconfirmed(self) -> tuple[type[BaseException], ...]:
+        """What ``publish_confirmed`` raises when the confirm did not come within its timeout."""
+        return self.timeouts
+
     def reply_code(self, error: BaseException) -> int | None:
         """The AMQP reply code in the error of a channel that the broker closed, else None."""
         code: int | None = getattr(error, "reply_code", None)

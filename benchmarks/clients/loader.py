@@ -12,7 +12,9 @@ from pathlib import Path
 from benchmarks.clients.base import UNDECLARABLE, Client
 
 #: name -> (module below benchmarks.clients, class)
-CLIENTS = {"amqpool": ("amqpool", "AmqpoolClient")}
+CLIENTS = {
+    "amqpool": ("amqpool", "AmqpoolClient"),
+}
 
 
 class ClientError(Exception):
@@ -96,6 +98,8 @@ def check_declared(client: Client) -> None:
             *client.timeouts,
             *client.closed,
             *client.refused,
+            *client.cancelled,
+            *client.unconfirmed,
         )
     except ImportError as error:
         raise _not_installed(client.name, error) from error
@@ -105,5 +109,6 @@ def check_declared(client: Client) -> None:
         if any(issubclass(narrow, kind) for narrow in UNDECLARABLE):
             raise ClientError(
                 f"client {client.name!r} declares {kind.__name__} as recoverable or as a timeout, "
-                "as closed or as refused; declare the client's own exception classes"
+                "as closed, refused, cancelled or unconfirmed; declare the client's own exception "
+                "classes"
             )

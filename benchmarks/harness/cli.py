@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
-from benchmarks.harness.faults import FAULTS, STAND_INS
+from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planfile import SavedPlan, load_plan, save_plan
@@ -192,14 +192,14 @@ def _list(options: argparse.Namespace) -> int:
             for s in SCENARIOS.values()
         ],
         "clients": sorted(CLIENTS),
-        "faults": list(STAND_INS),
+        "faults": list(FAULTS),
         "invariants": list(INVARIANTS),
     }
     if options.json is None:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:30} {', '.join(scenario.loads):18} {scenario.summary}")
         print(f"clients:    {', '.join(document['clients'])}, or path/to/file.py:Class")
-        for fault in map(FAULTS.__getitem__, STAND_INS):
+        for fault in FAULTS.values():
             print(f"fault {fault.name:24} {fault.side:18} {fault.summary}")
         print(f"invariants: {', '.join(document['invariants'])}")
     _write_json(options.json, document)

@@ -114,7 +114,7 @@ class Closing:
                 "asked": asked,
                 "healed": None,
                 "ends": CLOSE.ends,
-                "excuses": CLOSE.excuses,
+                "excuses": list(CLOSE.excuses),
                 "busy": busy,
                 "mark": step.mark,
                 "seconds": took,

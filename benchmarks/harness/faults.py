@@ -3,8 +3,8 @@
 It owns no socket and injects nothing: proxy and broker do that, the nemesis asks them. What a
 fault *means* for a trial stands here and nowhere else: whether it ends the connection (then a new
 one must come up), whether it is silent (then only a heartbeat notices it), whether it lasts (then
-it must be healed), and whether it excuses a recoverable error. It prevents a fault that breaks
-nothing, such as a slow line, from excusing a client that breaks by itself.
+it must be healed), and which errors it excuses. It prevents a fault that breaks nothing, such as a
+slow line, from excusing a client that breaks by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from random import Random
 from types import MappingProxyType
 from typing import Any
+
+from benchmarks.harness.windows import CANCELLED, RECOVERABLE, UNCONFIRMED, refused
 
 #: What a seed decides of one fault: its options, and its rule where it needs one.
 Drawn = tuple[dict[str, Any], dict[str, Any] | None]
@@ -34,6 +36,8 @@ CUT_AT: tuple[tuple[str, str], ...] = (
 NTH_AT_MOST = 6
 #: Bytes of a frame that still go out: less than its header, its header, and into its payload.
 CUT_BYTES = 40
+#: With which the broker closes a channel when it is not told.
+CLOSE_CODE = 541
 DIRECTIONS = ("both", "to_broker", "to_client")
 
 
@@ -51,11 +55,9 @@ class Fault:
     silent: bool = False
     #: It goes on until it is healed. Its option ``seconds`` says when the nemesis does that.
     lasting: bool = False
-    #: A client may raise what it declared recoverable, from the fault to the recovery deadline.
-    excuses: bool = False
-    #: It can stand in for a scenario's own faults. Not so where a sound client may raise what the
-    #: client protocol has no word for: an error of one channel or consumer, a timeout.
-    stands_in: bool = True
+    #: What a client may raise because of it, from the fault to the recovery deadline. A channel
+    #: that is closed excuses its reply code beside them: see ``words_of``.
+    excuses: tuple[str, ...] = ()
 
 
 def plain(source: Random) -> Drawn:
@@ -134,6 +136,12 @@ def _counted(name: str, low: int, high: int) -> Callable[[Random], Drawn]:
     return draw
 
 
+def _confirm_omit(source: Random) -> Drawn:
+    # Each one that is missing may cost a whole timeout of the client's, and hold a channel as long:
+    # a few of them, at the most one for every thread.
+    return {"every": source.randint(5, 9), "seconds": _seconds(source, 0.05, 0.15)}, None
+
+
 def _channel_close(source: Random) -> Drawn:
     return {"code": source.choice((406, 541))}, None
 
@@ -144,10 +152,22 @@ def _blocked(source: Random) -> Drawn:
 
 
 _ROWS = (
-    Fault("rst", "proxy", "the connection is reset", plain, ends=True, excuses=True),
-    Fault("fin", "proxy", "the connection ends in good order", plain, ends=True, excuses=True),
+    Fault("rst", "proxy", "the connection is reset", plain, ends=True, excuses=(RECOVERABLE,)),
     Fault(
-        "cut", "proxy", "the connection ends k bytes into a frame", _cut, ends=True, excuses=True
+        "fin",
+        "proxy",
+        "the connection ends in good order",
+        plain,
+        ends=True,
+        excuses=(RECOVERABLE,),
+    ),
+    Fault(
+        "cut",
+        "proxy",
+        "the connection ends k bytes into a frame",
+        _cut,
+        ends=True,
+        excuses=(RECOVERABLE,),
     ),
     Fault(
         "stall",
@@ -156,7 +176,7 @@ _ROWS = (
         _stall,
         silent=True,
         lasting=True,
-        excuses=True,
+        excuses=(RECOVERABLE,),
     ),
     Fault(
         "blackhole",
@@ -166,7 +186,7 @@ _ROWS = (
         ends=True,
         silent=True,
         lasting=True,
-        excuses=True,
+        excuses=(RECOVERABLE,),
     ),
     Fault("latency", "proxy", "every frame comes late, with jitter", _latency, lasting=True),
     Fault("throttle", "proxy", "few bytes a second", _throttle, lasting=True),
@@ -178,7 +198,7 @@ _ROWS = (
         _refuse,
         ends=True,
         lasting=True,
-        excuses=True,
+        excuses=(RECOVERABLE,),
     ),
     Fault(
         "confirm_nack",
@@ -191,10 +211,9 @@ _ROWS = (
         "confirm_omit",
         "broker",
         "some confirms never come",
-        _counted("every", 5, 9),
+        _confirm_omit,
         lasting=True,
-        excuses=True,
-        stands_in=False,
+        excuses=(UNCONFIRMED,),
     ),
     Fault("confirm_delay", "broker", "confirms come late", _counted("ms", 5, 40), lasting=True),
     Fault(
@@ -211,22 +230,21 @@ _ROWS = (
         _counted("ms", 5, 30),
         lasting=True,
     ),
-    Fault("channel_close", "broker", "the broker closes one channel", _channel_close, excuses=True),
+    Fault("channel_close", "broker", "the broker closes one channel", _channel_close),
     Fault(
         "connection_close",
         "broker",
         "the broker closes the connection (320)",
         plain,
         ends=True,
-        excuses=True,
+        excuses=(RECOVERABLE,),
     ),
     Fault(
         "consumer_cancel",
         "broker",
         "the broker cancels a consumer",
         plain,
-        excuses=True,
-        stands_in=False,
+        excuses=(CANCELLED,),
     ),
     Fault(
         "slow_declare",
@@ -238,10 +256,8 @@ _ROWS = (
     Fault("blocked", "broker", "publishers are blocked, for a while", _blocked, lasting=True),
 )
 
-#: All that proxy and broker can do.
+#: All that proxy and broker can do, and that can be asked for instead of a scenario's own faults.
 FAULTS: Mapping[str, Fault] = MappingProxyType({row.name: row for row in _ROWS})
-#: What can be asked for instead of a scenario's own faults.
-STAND_INS: tuple[str, ...] = tuple(row.name for row in _ROWS if row.stands_in)
 #: The client's own close in the middle of its work: planned and reported as faults are, and
 #: nothing that ``--fault`` could ask for.
 CLOSE = Fault("close", "client", "the client is closed while it is busy", plain)
@@ -249,3 +265,10 @@ CLOSE = Fault("close", "client", "the client is closed while it is busy", plain)
 KINDS: Mapping[str, Fault] = MappingProxyType({**FAULTS, CLOSE.name: CLOSE})
 #: Faults that end the connection at once and need no healing: what a recovery can be timed from.
 AT_ONCE: tuple[str, ...] = tuple(row.name for row in _ROWS if row.ends and not row.lasting)
+
+
+def words_of(kind: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What that fault, with those options, excuses."""
+    if kind == "channel_close":
+        return (refused(options.get("code", CLOSE_CODE)),)
+    return KINDS[kind].excuses

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.broker.control import BrokerControl
-from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.faults import FAULTS, words_of
 from benchmarks.harness.plan import FaultStep
 from benchmarks.harness.progress import Progress
+from benchmarks.harness.windows import RECOVERABLE, Window
 from benchmarks.proxy.control import Control
 from benchmarks.wire.control import ControlError
 
@@ -38,14 +39,14 @@ class _Armed:
     step: FaultStep
     number: int
     asked: float
-    window: list[float]
+    window: Window
 
 
 class Nemesis:
     """One for each load. ``strike`` and ``struck``, or ``run``: by one thread at a time.
 
     ``patience``: seconds it waits for a connection to come up, or for a rule to fire, before it
-    gives a fault up. ``recovery``: seconds after a fault in which a recoverable error is expected.
+    gives a fault up. ``recovery``: seconds after a fault in which what it excuses is expected.
     """
 
     def __init__(
@@ -69,23 +70,24 @@ class Nemesis:
         self._lock = threading.Lock()
         self._fired: list[dict[str, Any]] = []
         self._missed: list[str] = []
-        #: Where recoverable errors are expected: [start, end], the end infinite until it is known.
-        self._windows: list[list[float]] = []
+        self._windows: list[Window] = []
         #: What lasts and is not healed yet: its entry, and its window.
-        self._lasting: list[tuple[dict[str, Any], list[float]]] = []
+        self._lasting: list[tuple[dict[str, Any], Window]] = []
         self._armed: _Armed | None = None
         self._last: float | None = None
 
     # -- what the workload asks ----------------------------------------------------------------
 
-    def expects_errors(self, t: float) -> bool:
-        """Is ``t`` between a fault that excuses and the end of the recovery deadline behind it?
+    def expects_errors(self, t: float, word: str = RECOVERABLE) -> bool:
+        """Is an error with that word, at ``t``, a fault's doing?
 
         The checker asks the same of all faults, with the same numbers, when the trial is over.
         """
         with self._lock:
             # Mostly the latest one: they stand in order.
-            return any(start <= t <= end for start, end in reversed(self._windows))
+            return any(
+                window.excuses(word, t, self._recovery) for window in reversed(self._windows)
+            )
 
     def strike(self) -> bool:
         """Do the next fault of the plan, as soon as a connection is up (bounded).
@@ -233,7 +235,7 @@ class Nemesis:
             self._lasting = [pair for pair in self._lasting if pair not in ended]
             for entry, window in ended:
                 entry["healed"] = healed
-                window[1] = healed + self._recovery
+                window.over = healed
         return healed
 
     # -- helpers -------------------------------------------------------------------------------
@@ -245,19 +247,18 @@ class Nemesis:
             return {"fired": False, "why": "the broker has no control port"}
         return self._broker.fault(step.kind, **_options(step))
 
-    def _open(self, step: FaultStep, asked: float) -> list[float]:
+    def _open(self, step: FaultStep, asked: float) -> Window:
         """A window without an end; closed by ``_book`` or ``_heal``, or withdrawn."""
-        window = [asked, float("inf")]
-        if FAULTS[step.kind].excuses:
-            with self._lock:
-                self._windows.append(window)
+        window = Window(words_of(step.kind, step.options), asked)
+        with self._lock:
+            self._windows.append(window)
         return window
 
-    def _withdraw(self, window: list[float]) -> None:
+    def _withdraw(self, window: Window) -> None:
         with self._lock:
             self._windows = [other for other in self._windows if other is not window]
 
-    def _book(self, step: FaultStep, reply: Any, asked: float, window: list[float]) -> float:
+    def _book(self, step: FaultStep, reply: Any, asked: float, window: Window) -> float:
         row, t = FAULTS[step.kind], float(reply["t"])
         entry = {
             **reply,
@@ -267,14 +268,14 @@ class Nemesis:
             "rule": step.rule,
             "healed": None,
             "ends": row.ends,
-            "excuses": row.excuses,
+            "excuses": list(window.words),
         }
         with self._lock:
             self._fired.append(entry)
             if row.lasting:
                 self._lasting.append((entry, window))
             else:
-                window[1] = t + self._recovery
+                window.over = t
         return t
 
     def _miss(self, why: str) -> None:

@@ -68,7 +68,7 @@ class Parked:
                     self._slot.end(False)
                     if kind == "ended":
                         return
-                    explained = kind == "recoverable" and self._context.expects_errors(now)
+                    explained = self._context.expects_errors(now, kind)
                     failures = 0 if explained else failures + 1
                     self._context.aborted.wait(PATIENCE)
             if failures == FAILURES:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.harness.faults import KINDS, STAND_INS
+from benchmarks.harness.faults import FAULTS, KINDS
 from benchmarks.harness.plan import FaultStep, Plan, Step
 from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
 
@@ -58,7 +58,7 @@ def plan_from_json(document: object) -> Plan:
     seed, fault = document["seed"], document["fault"]
     if not _whole(seed):
         raise PlanError(f"the seed of a plan is a whole number, not {seed!r}")
-    if fault is not None and fault not in STAND_INS:
+    if fault is not None and fault not in FAULTS:
         raise PlanError(f"unknown fault {fault!r}")
     heartbeat = document["heartbeat"]
     if not _whole(heartbeat, 0, HEARTBEAT_AT_MOST):

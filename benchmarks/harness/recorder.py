@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
+from benchmarks.harness.windows import CONTRACT, ENDED, RECOVERABLE, UNEXPECTED
+
 #: Distinct exceptions kept with a traceback. A broken client raises the same few a thousand times.
 SIGNATURES_AT_MOST = 200
 #: Characters kept of one traceback or text.
@@ -107,27 +109,27 @@ class Recorder:
         error: BaseException,
         t: float | None = None,
         ending: tuple[type[BaseException], ...] = (),
-        refused: bool = False,
+        word: str | None = None,
     ) -> str:
-        """Take down one exception; returns how it is taken: ``"contract"``, ``"ended"``,
-        ``"recoverable"`` or ``"unexpected"``.
+        """Take down one exception; returns how it is taken: as contract, ended or unexpected, or
+        with the word that a fault must excuse.
 
         ``where`` is operation, thread (uncaught in one), unraisable or logged. A drain that timed
         out did what its contract says, and so did a client that was told to close and says that it
         is closed (``ending``: the classes that say so): those alone are not written down.
-        ``refused``: the broker closed this channel because it was told to. ``t`` is when (now).
+        ``word``: what else than a lost connection it tells of, see windows.py. ``t`` is when (now).
         """
         keyerror = has_keyerror_none(error)
         if keyerror:
-            kind = "unexpected"
+            kind = UNEXPECTED
         elif operation in MAY_TIME_OUT and isinstance(error, self.timeouts):
-            return "contract"
+            return CONTRACT
         elif isinstance(error, ending):
-            return "ended"
-        elif where == "operation" and (refused or isinstance(error, self.recoverable)):
-            kind = "recoverable"
+            return ENDED
+        elif where == "operation" and (word or isinstance(error, self.recoverable)):
+            kind = word or RECOVERABLE
         else:
-            kind = "unexpected"
+            kind = UNEXPECTED
         self._take(
             where,
             operation,
@@ -212,7 +214,7 @@ class Recorder:
             self._take(
                 "logged",
                 entry.name,
-                kind="unexpected",
+                kind=UNEXPECTED,
                 type_name="builtins.KeyError",
                 text="None",
                 keyerror=True,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from benchmarks.harness.faults import AT_ONCE, FAULTS, STAND_INS, Fault
+from benchmarks.harness.faults import AT_ONCE, FAULTS, Fault
 
 
 class ScenarioError(ValueError):
@@ -352,8 +352,8 @@ def find_fault(name: str, scenario: Scenario) -> Fault:
     """The fault that is to stand in for those of ``scenario``. Raises ScenarioError."""
     if not scenario.faults:
         raise ScenarioError(f"{scenario.name} injects no faults: leave --fault out")
-    if name not in STAND_INS:
-        raise ScenarioError(f"unknown fault {name!r}: one of {', '.join(STAND_INS)}")
+    if name not in FAULTS:
+        raise ScenarioError(f"unknown fault {name!r}: one of {', '.join(FAULTS)}")
     if scenario.style == "cycles" and name not in AT_ONCE:
         raise ScenarioError(
             f"{scenario.name} times recoveries from faults that end the connection at once, "

@@ -21,7 +21,7 @@ from benchmarks.clients.base import Client, effective_bounds
 from benchmarks.clients.loader import make_client
 from benchmarks.harness.closing import Closing
 from benchmarks.harness.crew import start_consumers, start_workers
-from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.faults import CLOSE_CODE, FAULTS
 from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger, twice_idle
 from benchmarks.harness.nemesis import Nemesis
@@ -145,7 +145,7 @@ class Trial:
         )
 
     def _context(self, client: Client, run_suffix: str = "", **more: Any) -> Context:
-        kinds = {step.kind for step in (*self.plan.faults, *self.plan.conditions)}
+        steps = (*self.plan.faults, *self.plan.conditions)
         given: dict[str, Any] = {
             "run": f"{self.spec['run']}{run_suffix}",
             "client": client,
@@ -156,7 +156,12 @@ class Trial:
             "nemesis": self.nemesis,
             "progress": self.progress,
             "aborted": self.watchdog.ended,
-            "may_nack": "confirm_nack" in kinds,
+            "may_nack": any(step.kind == "confirm_nack" for step in steps),
+            "refusals": frozenset(
+                step.options.get("code", CLOSE_CODE)
+                for step in steps
+                if step.kind == "channel_close"
+            ),
         }
         return Context(**{**given, **more})
 

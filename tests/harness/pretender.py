@@ -11,6 +11,7 @@ from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.plan import Step
 from benchmarks.harness.progress import Progress, Slot
 from benchmarks.harness.recorder import Recorder
+from benchmarks.harness.windows import RECOVERABLE
 from benchmarks.harness.workload import Context, Worker
 
 
@@ -20,6 +21,10 @@ class Lost(Exception):
 
 class Shut(Exception):
     """What it raises once it was closed."""
+
+
+class Cancelled(Lost):
+    """The broker cancelled a consumer; derived as py-amqp's is."""
 
 
 class Gone(Exception):
@@ -63,6 +68,7 @@ class Pretender(Client):
     recoverable = (Lost,)
     timeouts = (TimeoutError,)
     closed = (Shut,)
+    cancelled = (Cancelled,)
 
     def _call(self, name: str, *details: Any) -> None:
         self.called.append((name, *details))
@@ -160,13 +166,18 @@ class Pretender(Client):
 class Faults:
     """A nemesis that strikes before each step; errors are expected for ``expecting`` questions."""
 
-    def __init__(self, expecting: int = 0, when: float | None = None) -> None:
-        self.expecting, self.when = expecting, when
+    def __init__(
+        self,
+        expecting: int = 0,
+        when: float | None = None,
+        words: tuple[str, ...] = (RECOVERABLE,),
+    ) -> None:
+        self.expecting, self.when, self.words = expecting, when, words
         self.strikes = 0
 
-    def expects_errors(self, t: float) -> bool:
+    def expects_errors(self, t: float, word: str = RECOVERABLE) -> bool:
         self.expecting -= 1
-        return self.expecting >= 0
+        return self.expecting >= 0 and word in self.words
 
     def strike(self) -> bool:
         self.strikes += 1

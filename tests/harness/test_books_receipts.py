@@ -295,3 +295,13 @@ def test_publishes_behind_what_the_broker_closed_the_channel_for_are_discarded()
         story.log("worker-0", "confirm", story.tick(), name, "unknown")
     story.leave("a")
     assert tally(story.end()) == {"discarded": 2}
+
+
+@pytest.mark.parametrize("end", ["close", "fault:rst"])
+def test_a_return_whose_confirm_the_broker_never_sent_was_told_all_the_same(end: str) -> None:
+    story = told()
+    story.publish("x", routable=False)
+    story.bounce("x")
+    story.publish("y")
+    story.leave("y")
+    assert tally(story.end(end)) == {}

@@ -214,23 +214,56 @@ def test_what_the_probe_or_the_closer_meets_is_no_unexpected_error(thread: str) 
 
 def test_fault_windows() -> None:
     assert fault_windows(report()) == []
-    assert fault_windows(killed(1.0, 10.0)) == [
-        (1.0, 1.001 + RECOVERY),
-        (10.0, 10.001 + RECOVERY),
+    assert [(w.words, w.start, w.over) for w in fault_windows(killed(1.0, 10.0))] == [
+        (("recoverable",), 1.0, 1.001),
+        (("recoverable",), 10.0, 10.001),
     ]
 
 
 def test_a_window_lasts_until_the_recovery_deadline_behind_the_heal() -> None:
     wounded = killed(1.0, 10.0)
     wounded["nemesis"]["fired"][1]["healed"] = 12.0
-    assert fault_windows(wounded)[1] == (10.0, 12.0 + RECOVERY)
+    window = fault_windows(wounded)[1]
+    assert (window.start, window.over) == (10.0, 12.0)
+    assert window.excuses("recoverable", 12.0 + RECOVERY, RECOVERY)
+    assert not window.excuses("recoverable", 12.001 + RECOVERY, RECOVERY)
 
 
 def test_a_fault_that_excuses_nothing_opens_no_window() -> None:
     wounded = killed(1.0, 10.0)
-    wounded["nemesis"]["fired"][0]["excuses"] = False
-    wounded["nemesis"]["fired"][1]["excuses"] = True
-    assert fault_windows(wounded) == [(10.0, 10.001 + RECOVERY)]
+    wounded["nemesis"]["fired"][0]["excuses"] = []
+    wounded["nemesis"]["fired"][1]["excuses"] = ["cancelled"]
+    assert [(w.words, w.start) for w in fault_windows(wounded)] == [(("cancelled",), 10.0)]
+
+
+#: What a fault excuses, and how long behind it.
+DISTURBED = [
+    ("cancelled", RECOVERY),
+    ("refused 541", RECOVERY),
+    ("unconfirmed", 2 * RECOVERY),
+]
+
+
+@pytest.mark.parametrize(("word", "late"), DISTURBED)
+def test_a_disturbance_excuses_its_own_word_in_its_window_alone(word: str, late: float) -> None:
+    def counted(kind: str, at: float) -> int | None:
+        wounded = killed(100.0)
+        wounded["nemesis"]["fired"][0]["excuses"] = [word]
+        add_error(wounded, at=at, kind=kind)
+        return judge(evidence(wounded))["unexpected_errors"].count
+
+    assert [counted(word, at) for at in (99.999, 100.0, 100.001 + late, 100.002 + late)] == [
+        *(1, 0, 0, 1)
+    ]
+    others = {"recoverable", "refused 406", *(other for other, _ in DISTURBED)} - {word}
+    assert {counted(other, 100.0) for other in others} == {1}
+
+
+@pytest.mark.parametrize("word", [word for word, _ in DISTURBED])
+def test_without_its_fault_a_disturbance_counts(word: str) -> None:
+    for document in (report(), killed(100.0)):
+        add_error(document, at=100.0, kind=word)
+        assert judge(evidence(document))["unexpected_errors"].count == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.harness import cli
 from benchmarks.harness.checkers import INVARIANTS, Evidence, Finding
-from benchmarks.harness.faults import STAND_INS
+from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.planfile import SavedPlan, load_plan, save_plan
 from benchmarks.harness.request import Request
@@ -53,7 +53,7 @@ def call(*arguments: str) -> int:
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list") == 0
     text = capsys.readouterr().out
-    for name in (*SCENARIOS, "20x50x10", "amqpool", *STAND_INS, *INVARIANTS):
+    for name in (*SCENARIOS, "20x50x10", "amqpool", *FAULTS, *INVARIANTS):
         assert name in text
 
 
@@ -67,7 +67,7 @@ def test_list_as_json_on_standard_output(capsys: pytest.CaptureFixture[str]) -> 
             for s in SCENARIOS.values()
         ],
         "clients": ["amqpool"],
-        "faults": list(STAND_INS),
+        "faults": list(FAULTS),
         "invariants": list(INVARIANTS),
     }
 
@@ -98,7 +98,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
     assert call("list", "--json", str(tmp_path / "link.json")) == 0
     assert (tmp_path / "link.json").is_symlink()
-    assert json.loads((tmp_path / "real.json").read_text())["faults"] == list(STAND_INS)
+    assert json.loads((tmp_path / "real.json").read_text())["faults"] == list(FAULTS)
 
 
 # -- usage -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.broker.control import BrokerControl
-from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.faults import FAULTS, words_of
 from benchmarks.harness.nemesis import Nemesis
 from benchmarks.harness.plan import FaultStep
 from benchmarks.harness.progress import Progress
@@ -114,7 +114,7 @@ def test_a_strike_waits_until_there_is_something_to_break() -> None:
                 "rule": None,
                 "healed": None,
                 "ends": True,
-                "excuses": True,
+                "excuses": ["recoverable"],
             }
         ],
         "missed": [],
@@ -374,8 +374,8 @@ def test_conditions_hold_from_begin_to_end() -> None:
     enemy.end()
     told = enemy.snapshot()
     assert [(f["kind"], f["ends"], f["excuses"]) for f in told["fired"]] == [
-        ("latency", False, False),
-        ("confirm_nack", False, False),
+        ("latency", False, []),
+        ("confirm_nack", False, []),
     ]
     assert all(fault["healed"] >= fault["t"] for fault in told["fired"])
     assert (proxy.healed, broker.healed, told["missed"]) == ([None], [None], [])
@@ -407,9 +407,43 @@ def test_without_a_brokers_control_port_its_faults_are_missed() -> None:
     assert enemy.snapshot()["missed"] == ["the broker has no control port"]
 
 
-def test_only_what_ends_or_cuts_off_excuses_an_error() -> None:
-    assert {name for name, row in FAULTS.items() if row.excuses} == {
-        *("rst", "fin", "cut", "stall", "blackhole", "refuse"),
-        *("confirm_omit", "channel_close", "connection_close", "consumer_cancel"),
+def test_a_fault_excuses_what_it_can_cause_and_nothing_else() -> None:
+    lost = ("rst", "fin", "cut", "stall", "blackhole", "refuse", "connection_close")
+    excused = {name: words_of(name, {}) for name in FAULTS if words_of(name, {})}
+    assert excused == {
+        **dict.fromkeys(lost, ("recoverable",)),
+        "confirm_omit": ("unconfirmed",),
+        "channel_close": ("refused 541",),
+        "consumer_cancel": ("cancelled",),
     }
+    assert words_of("channel_close", {"code": 406}) == ("refused 406",)
     assert all(row.excuses for row in FAULTS.values() if row.ends or row.silent)
+
+
+WORDS = ("recoverable", "cancelled", "unconfirmed", "refused 406", "refused 541")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "word", "late"),
+    [
+        ("rst", {}, "recoverable", RECOVERY),
+        ("consumer_cancel", {}, "cancelled", RECOVERY),
+        ("channel_close", {"code": 406}, "refused 406", RECOVERY),
+        # A wait for a confirm may begin at the very end of the fault.
+        ("confirm_omit", {"every": 5, "seconds": 0.05}, "unconfirmed", 2 * RECOVERY),
+    ],
+)
+def test_each_word_has_the_window_of_its_own_fault(
+    kind: str, options: dict[str, Any], word: str, late: float
+) -> None:
+    enemy = nemesis(Service(), FaultStep(0, kind, options, None), broker=Service())
+    assert enemy.strike()
+    enemy.end()
+    (fired,) = enemy.snapshot()["fired"]
+    assert fired["excuses"] == [word]
+    over = fired["healed"] or fired["t"]
+    for other in WORDS:
+        assert enemy.expects_errors(fired["asked"], other) == (other == word)
+    assert not enemy.expects_errors(fired["asked"] - 0.001, word)
+    assert enemy.expects_errors(over + late, word)
+    assert not enemy.expects_errors(over + late + 0.001, word)

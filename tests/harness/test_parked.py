@@ -60,6 +60,8 @@ class Quiet:
     timeouts = (TimeoutError,)
     recoverable: tuple[type[BaseException], ...] = ()
     closed = (Lost,)
+    cancelled: tuple[type[BaseException], ...] = ()
+    unconfirmed: tuple[type[BaseException], ...] = ()
 
     def __init__(self, failing: type[BaseException] | None = None) -> None:
         self.failing = failing

@@ -30,7 +30,10 @@ def test_reading_is_the_inverse_of_writing(name: str) -> None:
     assert json.dumps(read.as_json()) == text
 
 
-@pytest.mark.parametrize("fault", ["cut", "stall", "refuse", "confirm_nack"])
+@pytest.mark.parametrize(
+    "fault",
+    ["cut", "stall", "refuse", "confirm_nack", "channel_close", "consumer_cancel", "confirm_omit"],
+)
 def test_a_plan_with_another_fault_is_read_as_it_was(fault: str) -> None:
     made = plan(fault=fault)
     assert Plan.from_json(json.loads(json.dumps(made.as_json()))) == made

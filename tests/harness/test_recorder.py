@@ -285,6 +285,20 @@ def test_that_it_was_closed_is_not_written_down_where_it_was(recorder: Recorder)
     assert len(recorder.snapshot()["events"]) == 3
 
 
+def test_what_else_an_error_tells_of_is_its_kind_where_an_operation_raised_it(
+    recorder: Recorder,
+) -> None:
+    word = "cancelled"
+    for error in (Lost("gone"), ValueError("cancelled")):
+        assert recorder.record("operation", "get", error, word=word) == word
+    assert recorder.record("operation", "drain", Late("late"), word=word) == "contract"
+    assert recorder.record("thread", "uncaught in x", Lost("gone"), word=word) == "unexpected"
+    broken = caused(KeyError(None))
+    assert recorder.record("operation", "get", broken, word=word) == "unexpected"
+    kinds = [signature["kind"] for signature in recorder.snapshot()["signatures"]]
+    assert kinds == [word, word, "unexpected", "unexpected"]
+
+
 def test_errors_that_differ_in_numbers_alone_share_a_signature(recorder: Recorder) -> None:
     for number in range(3):
         error = raised(ValueError(f"tag {number} after {number}.5 s at 0x7f{number}"))

@@ -58,7 +58,7 @@ def result_of(evidence: Evidence, reasons: list[str], reconnects: int | None = 2
 
 
 def test_the_document_of_a_sane_trial() -> None:
-    fired = [{"asked": 1.0, "t": 1.0, "healed": None, "ends": True, "excuses": True}] * 2
+    fired = [{"asked": 1.0, "t": 1.0, "healed": None, "ends": True, "excuses": ["recoverable"]}] * 2
     sane = report(
         recoveries=[[1.0, 1.001], [2.0, 2.003]],
         nemesis={"planned": 2, "fired": fired, "missed": []},

@@ -128,6 +128,30 @@ def test_a_silent_fault_is_noticed_by_heartbeats(fault: str) -> None:
     assert (document["metrics"]["kills"], document["metrics"]["operations"]) == (1, 24)
 
 
+@pytest.mark.parametrize(
+    ("scenario", "load", "fault", "client"),
+    [
+        ("consumers_under_kills", "8x16x8", "channel_close", "amqpool"),
+        ("confirms_under_kills", "8x12x6", "channel_close", "amqpool"),
+        ("consumers_under_kills", "8x16x8", "consumer_cancel", "amqpool"),
+        # One fault: each costs the client a timeout.
+        ("confirms_under_kills", "8x12x6", "confirm_omit", "amqpool"),
+        ("consumers_under_kills", "8x16x8", "channel_close", LOCKED),
+        ("consumers_under_kills", "8x16x8", "consumer_cancel", LOCKED),
+    ],
+)
+def test_a_sound_client_survives_what_the_broker_does_to_a_part_of_it(
+    scenario: str, load: str, fault: str, client: str
+) -> None:
+    document = run_trial(Request(scenario, load, 1, client=client, fault=fault)).document
+    assert (document["verdict"], document["violations"]) == (
+        "valid",
+        dict.fromkeys(INVARIANTS, 0),
+    ), document
+    told = document["metrics"]
+    assert (told["kills"], told["reconnects"]) == (told["kills_planned"], 0)
+
+
 def test_a_plan_that_is_given_is_run_and_no_other() -> None:
     plan = make_plan(KILLS, find_scenario(KILLS).load("4x9x3"), 1)
     document = plan.as_json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -11,7 +12,18 @@ import pytest
 from benchmarks.clients.base import Outgoing
 from benchmarks.harness.progress import Slot
 from benchmarks.harness.workload import Consumer, Context, Worker
-from tests.harness.pretender import Done, Faults, Gone, Lost, Pretender, Receipt, Shut, context_of
+from benchmarks.harness.workload.receipts import Receipts
+from tests.harness.pretender import (
+    Cancelled,
+    Done,
+    Faults,
+    Gone,
+    Lost,
+    Pretender,
+    Receipt,
+    Shut,
+    context_of,
+)
 
 DEADLINE = 10.0
 
@@ -53,16 +65,101 @@ def test_each_try_under_a_fault_is_a_message_of_its_own() -> None:
     assert done.context.leases.snapshot()["held"] == []
 
 
-@pytest.mark.parametrize(("refusals", "errors"), [({541}, 0), ({406}, 1), (set(), 1)])
-def test_a_channel_that_the_broker_was_told_to_close_is_recovered(
-    refusals: set[int], errors: int
-) -> None:
+def kinds(done: Done) -> list[str]:
+    return [signature["kind"] for signature in done.context.recorder.snapshot()["signatures"]]
+
+
+@pytest.mark.parametrize("refusals", [{541}, {406}, set()])
+def test_a_channel_that_the_broker_was_told_to_close_is_recovered(refusals: set[int]) -> None:
     client = Pretender(publish=[Gone(541)])
-    nemesis = Faults(expecting=10)
+    nemesis = Faults(expecting=10, words=("refused 541",))
     done = Done(client, "publish", nemesis=nemesis, refusals=frozenset(refusals))
-    kinds = [signature["kind"] for signature in done.context.recorder.snapshot()["signatures"]]
-    assert kinds == (["unexpected"] if errors else ["recoverable"])
-    assert done.slot.succeeded == Counter({} if errors else {"publish": 1})
+    assert kinds(done) == ["refused 541" if 541 in refusals else "unexpected"]
+    assert done.slot.succeeded == Counter({"publish": 1} if 541 in refusals else {})
+
+
+@pytest.mark.parametrize("code", [406, 541])
+def test_another_code_than_that_of_the_fault_is_not_tried_again(code: int) -> None:
+    nemesis = Faults(expecting=10, words=("refused 541",))
+    both = frozenset((406, 541))
+    done = Done(Pretender(publish=[Gone(code)]), "publish", nemesis=nemesis, refusals=both)
+    assert kinds(done) == [f"refused {code}"]
+    assert done.slot.succeeded == Counter({"publish": 1} if code == 541 else {})
+
+
+@pytest.mark.parametrize("word", ["cancelled", "recoverable"])
+def test_a_cancelled_consumer_is_no_lost_connection(word: str) -> None:
+    client = Pretender(drain_lease=[Cancelled("the queue moved")])
+    done = Done(client, "consume_ack", nemesis=Faults(expecting=10, words=(word,)))
+    assert kinds(done) == ["cancelled"]
+    assert done.slot.succeeded == Counter({"consume_ack": 1} if word == "cancelled" else {})
+
+
+def test_a_shared_consumer_that_was_cancelled_comes_back() -> None:
+    client = Pretender(drain_lease=[Cancelled("once"), Cancelled("twice")])
+    context = context_of(client, nemesis=Faults(expecting=10, words=("cancelled",)))
+    stop, slot = threading.Event(), Slot("consumer-0", "consumer")
+    consumer = Consumer(context, slot, stop)
+    thread = threading.Thread(target=consumer.run, name="consumer-0", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + DEADLINE
+    while slot.idle < 2:
+        assert time.monotonic() < deadline, "it never drained again"
+        time.sleep(0.001)
+    stop.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert slot.gave_up is None
+    tags = [entry[3] for entry in context.history.snapshot()["consumer-0"] if entry[0] == "consume"]
+    assert tags == ["consumer-0.1", "consumer-0.2", "consumer-0.3"]
+
+
+class Unconfirmed(Pretender):
+    """Its first confirmed publish is not confirmed in time."""
+
+    late = 1
+
+    def publish_confirmed(self, handle: int, message: Outgoing, timeout: float) -> Receipt:
+        if self.late:
+            self.late -= 1
+            raise TimeoutError("no confirm")
+        return super().publish_confirmed(handle, message, timeout)
+
+
+@pytest.mark.parametrize("operation", ["publish_confirmed", "publish_returned", "get"])
+@pytest.mark.parametrize("words", [("unconfirmed",), ("recoverable",)])
+def test_a_confirm_that_never_came_is_tried_again_where_they_are_omitted(
+    operation: str, words: tuple[str, ...]
+) -> None:
+    done = Done(Unconfirmed(), operation, nemesis=Faults(expecting=10, words=words))
+    assert kinds(done) == ["unconfirmed"]
+    assert done.slot.succeeded == Counter({operation: 1} if words == ("unconfirmed",) else {})
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [("acquire", "unconfirmed"), ("publish", "unexpected"), ("release", "unexpected")],
+)
+def test_of_timeouts_only_those_of_a_wait_are_an_omitted_confirms_doing(
+    trouble: str, kind: str
+) -> None:
+    client = Pretender(**{trouble: [TimeoutError("too late")]})
+    done = Done(client, "publish", nemesis=Faults(expecting=10, words=("unconfirmed",)))
+    assert kinds(done) == [kind]
+
+
+def test_what_came_back_is_written_down_though_its_confirm_never_comes() -> None:
+    log: list[list[Any]] = []
+    receipts, receipt = Receipts(log), Receipt(returned="m", late=3)
+    receipts.add("m", receipt)
+    receipts.collect()
+    receipts.collect()
+    assert [(entry[0], entry[2]) for entry in log] == [("return", "m")]
+    assert len(receipts) == 1
+    receipt.late = 0
+    receipts.collect()
+    assert [(entry[0], entry[2]) for entry in log] == [("return", "m"), ("confirm", "m")]
+    assert len(receipts) == 0
 
 
 def test_an_error_outside_of_a_fault_ends_the_iteration() -> None:

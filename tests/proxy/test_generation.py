@@ -89,7 +89,9 @@ READ_METHODS = [
 ]
 
 
-@pytest.mark.parametrize(("direction", "command"), READ_METHODS, ids=str)
+@pytest.mark.parametrize(
+    ("direction", "command"), READ_METHODS, ids=lambda value: getattr(value, "name", str(value))
+)
 def test_a_method_that_ends_early_is_malformed(direction: int, command: Any) -> None:
     whole = Frame(METHOD, 1, method(1, command)).payload
     # All that is read ends with the last string or number that the ledger needs; cut before it.

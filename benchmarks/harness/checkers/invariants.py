@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.harness.checkers.evidence import Evidence, Finding, found, not_judged
 from benchmarks.harness.checkers.leaks import leaks
+from benchmarks.harness.windows import DECIDED, RECOVERABLE, Window
 
 
 def crashes(evidence: Evidence) -> Finding:
@@ -54,15 +55,14 @@ def unexpected_errors(evidence: Evidence) -> Finding:
     report = evidence.report
     if report is None:
         return not_judged("the trial's process ended without a report")
-    windows = fault_windows(report)
+    windows, recovery = fault_windows(report), report["client"]["recovery_seconds"]
 
     def counts(t: float, thread: str, signature: dict[str, Any]) -> bool:
         # What the probe and the closer meet is judged as `unavailable`: one event, one counter.
         if signature["keyerror_none"] or thread in AVAILABILITY:
             return False
-        if signature["kind"] == "recoverable":
-            return not any(start <= t <= end for start, end in windows)
-        return True
+        word = signature["kind"]
+        return word in DECIDED or not any(w.excuses(word, t, recovery) for w in windows)
 
     finding = _exceptions(evidence, counts)
     hopeless = _never_succeeded(report, counts)
@@ -70,19 +70,15 @@ def unexpected_errors(evidence: Evidence) -> Finding:
     return Finding(finding.count + len(hopeless), hopeless + finding.witnesses)
 
 
-def fault_windows(report: dict[str, Any]) -> list[tuple[float, float]]:
-    """From each fault to the end of the recovery deadline behind its heal, in seconds.
-
-    Faults that excuse no error (``excuses`` false: latency, slow confirms, ...) open no window.
-    """
+def fault_windows(report: dict[str, Any]) -> list[Window]:
+    """From each fault to its heal, with what it excuses; nothing: it opens no window."""
     nemesis = report["nemesis"]
     if nemesis is None:
         return []
-    recovery = report["client"]["recovery_seconds"]
     return [
-        (fault["asked"], (fault["healed"] or fault["t"]) + recovery)
+        Window(tuple(words), fault["asked"], fault["healed"] or fault["t"])
         for fault in nemesis["fired"]
-        if fault.get("excuses", True)
+        if (words := fault.get("excuses", (RECOVERABLE,)))
     ]
 
 

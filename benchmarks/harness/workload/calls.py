@@ -37,8 +37,9 @@ class Calls(Leaser):
         entry = self._publishing(lease, message, queue)
         try:
             receipt = self._client.publish_confirmed(lease.handle, message, self._timeout)
-        except BaseException:
+        except BaseException as error:
             entry[2], entry[6] = time.monotonic(), "error"
+            self.waited = error
             raise
         entry[2], entry[6] = self._advance(), "ok"
         return receipt

@@ -47,7 +47,7 @@ class Consumer:
                     self._slot.end(False)
                     if kind == "ended":
                         return
-                    if kind == "recoverable" and self._context.expects_errors(now):
+                    if self._context.expects_errors(now, kind):
                         unexplained, pause = 0, RETRY_PAUSE[0]
                     else:
                         unexplained, pause = unexplained + 1, RETRY_PAUSE[1]

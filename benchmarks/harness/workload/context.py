@@ -11,6 +11,7 @@ from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.recorder import Recorder
+from benchmarks.harness.windows import CANCELLED, DECIDED, RECOVERABLE, UNCONFIRMED, refused
 
 if TYPE_CHECKING:
     from benchmarks.harness.nemesis import Nemesis
@@ -45,17 +46,38 @@ class Context:
     prefix: str = ""
     #: The broker nacks some publishes on purpose: a nack is then an answer like another.
     may_nack: bool = False
-    #: Reply codes with which the broker closes channels on purpose: recoverable, as a lost
-    #: connection is, but in a client's words no class of their own.
+    #: Reply codes with which the broker closes channels on purpose: what such a fault excuses, but
+    #: in a client's words no class of their own.
     refusals: frozenset[int] = frozenset()
 
-    def expects_errors(self, t: float) -> bool:
-        return self.nemesis is not None and self.nemesis.expects_errors(t)
+    def expects_errors(self, t: float, word: str = RECOVERABLE) -> bool:
+        """Does a fault excuse that word (what ``record`` returned) at ``t``?"""
+        if self.nemesis is None or word in DECIDED:
+            return False
+        return self.nemesis.expects_errors(t, word)
 
-    def record(self, operation: str | None, error: BaseException, t: float) -> str:
-        """Take down what an operation raised; see Recorder.record for what it returns."""
+    def record(
+        self, operation: str | None, error: BaseException, t: float, waited: bool = False
+    ) -> str:
+        """Take down what an operation raised; see Recorder.record for what it returns.
+
+        ``waited``: it was raised by a wait for a confirm, or for a channel.
+        """
         ending: tuple[type[BaseException], ...] = ()
         if self.closing is not None and self.closing.is_set():
             ending = (*self.client.closed, *self.client.recoverable)
-        refused = bool(self.refusals) and self.client.reply_code(error) in self.refusals
-        return self.recorder.record("operation", operation, error, t, ending, refused)
+        word = self._word(error, waited)
+        return self.recorder.record("operation", operation, error, t, ending, word)
+
+    def _word(self, error: BaseException, waited: bool) -> str | None:
+        client = self.client
+        # A library may well derive the one from the other, and still they are two things.
+        if isinstance(error, client.cancelled):
+            return CANCELLED
+        if isinstance(error, client.recoverable):
+            return RECOVERABLE
+        # Where confirms do not come, channels are held for as long as they are waited for.
+        if waited and isinstance(error, (*client.unconfirmed, *client.timeouts)):
+            return UNCONFIRMED
+        code = client.reply_code(error) if self.refusals else None
+        return refused(code) if code is not None and code in self.refusals else None

@@ -76,7 +76,6 @@ def consume_ack(worker: Worker, step: Step) -> None:
         calls.consume(lease, queue, tag, PREFETCH, take)
         _await(worker, lease, missing)
         calls.cancel(lease, tag)
-        worker.send(lease, None, step.size)
 
 
 def consume_cancel(worker: Worker, step: Step) -> None:
@@ -92,6 +91,7 @@ def consume_cancel(worker: Worker, step: Step) -> None:
         tag = worker.consumer_tag()
         calls.consume(lease, queue, tag, PREFETCH, lambda delivery: calls.ack(lease, delivery, tag))
         calls.cancel(lease, tag)
+        worker.send(lease, None, step.size)
 
 
 def _stock(worker: Worker, lease: Lease, queue: str, step: Step) -> dict[str | None, Receipt]:

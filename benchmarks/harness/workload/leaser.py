@@ -27,6 +27,9 @@ class Lease(NamedTuple):
 class Leaser:
     """The leases of one thread, written into that thread's log."""
 
+    #: What the latest wait for a channel, or for a confirm, raised: for whoever records it.
+    waited: BaseException | None = None
+
     def __init__(self, context: Context, slot: Slot) -> None:
         self._client = context.client
         self._slot = slot
@@ -36,7 +39,11 @@ class Leaser:
         self._timeout = effective_bounds(context.client).operation
 
     def acquire(self, timeout: float | None = None) -> Lease:
-        handle = self._client.acquire(self._timeout if timeout is None else timeout)
+        try:
+            handle = self._client.acquire(self._timeout if timeout is None else timeout)
+        except BaseException as error:
+            self.waited = error
+            raise
         key = f"{self._prefix}{self._client.channel_key(handle)!r}"
         number = self._leases.acquired(key, threading.current_thread().name)
         self._log.append(["lease", self._advance(), number, key])

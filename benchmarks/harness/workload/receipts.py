@@ -14,6 +14,8 @@ class Receipts:
     def __init__(self, log: list[list[Any]]) -> None:
         self._log = log
         self._open: list[tuple[str, Receipt]] = []
+        #: Of those, what came back already: the confirm behind a return may never come.
+        self._back: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -27,12 +29,14 @@ class Receipts:
             self._open = [pair for pair in self._open if not self._known(*pair)]
 
     def _known(self, identity: str, receipt: Receipt) -> bool:
+        # Asked in this order: who has the outcome has the return too.
         outcome = receipt.outcome()
+        returned = None if identity in self._back else receipt.returned()
+        if returned is not None:
+            self._back.add(identity)
+            self._log.append(["return", time.monotonic(), returned])
         if outcome is None:
             return False
-        now = time.monotonic()
-        returned = receipt.returned()
-        if returned is not None:
-            self._log.append(["return", now, returned])
-        self._log.append(["confirm", now, identity, outcome])
+        self._back.discard(identity)
+        self._log.append(["confirm", time.monotonic(), identity, outcome])
         return True

@@ -9,6 +9,7 @@ from typing import ClassVar
 from benchmarks.clients.base import Outgoing, Receipt, effective_bounds
 from benchmarks.harness.plan import Step, body_of
 from benchmarks.harness.progress import Slot
+from benchmarks.harness.windows import CONTRACT, DECIDED, ENDED, RECOVERABLE
 from benchmarks.harness.workload.calls import Calls
 from benchmarks.harness.workload.context import RETRY_PAUSE, Context
 from benchmarks.harness.workload.errors import (
@@ -112,11 +113,13 @@ class Worker:
                 now = time.monotonic()
                 kind = self._record(step.operation, error, started, now)
                 self._log.append(["op", started, now, step.operation, kind])
-                slot.end(kind == "contract")
-                if kind != "recoverable":
-                    self._ended = kind == "ended"
-                    return kind == "contract"
-                if not (context.expects_errors(now) or context.expects_errors(started)):
+                slot.end(kind == CONTRACT)
+                if kind in DECIDED:
+                    self._ended = kind == ENDED
+                    return kind == CONTRACT
+                # What counts is when it was raised, and that is the checker's. To try again is
+                # right also for what was begun under the fault.
+                if not any(context.expects_errors(t, kind) for t in (now, started)):
                     return False
                 if now > deadline:
                     late = NotRecoveredError(
@@ -140,8 +143,9 @@ class Worker:
         if isinstance(error, NothingCameError) and (
             context.expects_errors(started) or context.expects_errors(now)
         ):
-            return "recoverable"
-        return context.record(operation, error, now)
+            return RECOVERABLE
+        waited, self.calls.waited = self.calls.waited is error, None
+        return context.record(operation, error, now, waited)
 
     # -- what the operations use -------------------------------------------------------------
 
@@ -205,9 +209,9 @@ class Worker:
                 self._client.drain(SETTLE_DRAIN)
             except BaseException as error:  # noqa: BLE001 - recorded, every one of them
                 kind = self._context.record("settle", error, time.monotonic())
-                self._slot.end(kind == "contract")
-                self._ended = kind == "ended"
-                if kind != "contract":
+                self._slot.end(kind == CONTRACT)
+                self._ended = kind == ENDED
+                if kind != CONTRACT:
                     self._context.aborted.wait(RETRY_PAUSE[1])
             else:
                 self._slot.end(True)
