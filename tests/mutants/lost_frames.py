@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mutating import DELIVER, HASTY, PUBLISH, STARVING, Mutant, Nth, wrap
+from mutating import DELIVER, HASTY, PATIENT, PUBLISH, Mutant, Nth, wrap
 
 
 class DeliveryDropped(Nth):
@@ -112,10 +112,10 @@ class FrameLeftPerPublish(Mutant):
     (unexpected_errors) and the probe is not confirmed (unavailable).
     """
 
-    load = "4x10"
+    load = "4x4"
     rises = ("lost_frames", "unavailable")
     may_rise = frozenset({"unexpected_errors"})
-    bounds = STARVING
+    bounds = PATIENT
 
     def mutate(self) -> None:
         def publishes(publish: Any) -> Any:

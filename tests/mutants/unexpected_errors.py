@@ -50,7 +50,7 @@ class AcquireAlwaysRaises(Nth):
 
 
 class HeartbeatThreadDies(Mutant):
-    """Heartbeats have a thread of their own, and it dies of the first connection that is lost.
+    """Heartbeats have a thread of their own, and it dies with the first connection that is lost.
 
     Nobody beats for the connections after it. What it died of surfaced in no caller, and counts.
     """
@@ -82,8 +82,8 @@ def _beat(roster: Any) -> None:
     from amqpool.frames import HEARTBEAT
 
     pause = threading.Event()
+    connection = roster.slots.connection
     while not roster.closed:
-        connection = roster.slots.connection
         if connection.outbox.push(HEARTBEAT):
             connection.outbox.flush()
         pause.wait(0.01)
