@@ -38,9 +38,9 @@ HASTY = Bounds(operation=2.0, heartbeat=0.0, recovery=2.0, close=2.0)
 #: For mutants that starve the pool, so that acquire after acquire waits for its time out.
 STARVING = Bounds(operation=0.5, heartbeat=0.0, recovery=0.5, close=2.0)
 
-#: For mutants that starve the pool by confirms that never come: its channels are given up after half
-#: an operation, and what the client closes a second behind a confirm is no longer the tail of
-#: anything (benchmarks.harness.books.TAIL).
+#: For mutants that starve the pool by confirms that never come: its channels are given up after
+#: half an operation, and what the client closes a second behind a confirm is no longer the tail
+#: of anything (benchmarks.harness.books.TAIL).
 PATIENT = Bounds(operation=3.0, heartbeat=0.0, recovery=0.5, close=2.0)
 
 PUBLISH = "amqpool:SharedChannel.basic_publish"
