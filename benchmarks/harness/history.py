@@ -1,10 +1,10 @@
 """The application's ledger, A of the books: what each thread tried, and what it was told.
 
-One list per thread, so that recording takes no lock; an entry is appended when an operation is
-*invoked* and completed in place, so that an operation that never returned is still on record as
+One log per thread, so that recording takes no lock. An entry is entered when an operation is
+*invoked* and laid down when it came back, so that one that never did is still on record as
 ``invoked`` (Jepsen's *info*). Times are CLOCK_MONOTONIC seconds, the clock of the proxy's ledger.
 
-Entries, by their first field:
+Entries as the snapshot has them, by their first field:
 
 ``["publish", t0, t1, identity, lease, queue, status, size, crc]``
 ``["confirm", t, identity, "ack" | "nack" | "unknown"]``
@@ -40,24 +40,87 @@ from benchmarks.harness.plan import body_of
 IDENTITY_BYTES = 120
 
 
+#: Fields of each kind of entry.
+FIELDS = {
+    "publish": 9,
+    "confirm": 4,
+    "return": 3,
+    "consume": 9,
+    "deliver": 9,
+    "get": 13,
+    "ack": 8,
+    "cancel": 5,
+    "declare": 6,
+    "lease": 4,
+    "released": 5,
+    "op": 5,
+}
+
+
+class Log:
+    """One thread's entries; a client that calls back in a thread of its own may write here too.
+
+    What is complete lies flat, field behind field, in one list. As a list of its own each entry
+    would be visited by the cyclic garbage collector again and again: measured, that was most of
+    what the history cost (docs/overhead.md).
+    """
+
+    __slots__ = ("_complete", "_pending")
+
+    def __init__(self) -> None:
+        self._complete: list[Any] = []
+        self._pending: list[list[Any]] = []
+
+    def add(self, entry: list[Any]) -> None:
+        """Lay down what is complete."""
+        self._complete += entry  # one step of the interpreter: no other thread gets in between
+
+    def begin(self, entry: list[Any]) -> list[Any]:
+        """Enter a call that is about to be made."""
+        self._pending.append(entry)
+        return entry
+
+    def end(self, entry: list[Any]) -> None:
+        """Lay down a call that came back, its fields filled in."""
+        self._complete += entry
+        self._pending.remove(entry)
+
+    def entries(self) -> list[list[Any]]:
+        """Copies of all entries, in the order in which they were entered."""
+        # One that is being ended just now has its status, and is laid down or about to be.
+        found = [list(entry) for entry in list(self._pending) if "invoked" in entry]
+        flat, at = list(self._complete), 0
+        while at < len(flat):
+            stop = at + FIELDS[flat[at]]
+            found.append(flat[at:stop])
+            at = stop
+        found.sort(key=_entered)
+        return found
+
+
+def _entered(entry: list[Any]) -> float:
+    """When: a call as it began, a try of an operation as it was over."""
+    over: float | None = entry[2] if entry[0] == "op" else None
+    return entry[1] if over is None else over
+
+
 class History:
-    """All lists of one trial. ``log`` hands a thread its own list."""
+    """All logs of one trial. ``log`` hands a thread its own."""
 
     def __init__(self) -> None:
         # Guards the dict only, never an append. A leaf: nothing is called under it.
         self._lock = threading.Lock()
-        self._logs: dict[str, list[list[Any]]] = {}
+        self._logs: dict[str, Log] = {}
 
-    def log(self, thread: str) -> list[list[Any]]:
+    def log(self, thread: str) -> Log:
         with self._lock:
-            return self._logs.setdefault(thread, [])
+            return self._logs.setdefault(thread, Log())
 
     def snapshot(self) -> dict[str, list[list[Any]]]:
         """A copy that stays still while threads that hang may still append."""
         with self._lock:
-            return {
-                name: [_whole(entry) for entry in list(log)] for name, log in self._logs.items()
-            }
+            logs = list(self._logs.items())
+        return {name: [_whole(entry) for entry in log.entries()] for name, log in logs}
 
 
 def published(t: float, identity: str, lease: int, queue: str | None, size: int) -> list[Any]:
@@ -70,10 +133,9 @@ def published(t: float, identity: str, lease: int, queue: str | None, size: int)
 
 
 def _whole(entry: list[Any]) -> list[Any]:
-    copy = list(entry)
-    if copy[0] == "publish":
-        copy[8] = zlib.crc32(body_of(copy[3], copy[7]))
-    return copy
+    if entry[0] == "publish":
+        entry[8] = zlib.crc32(body_of(entry[3], entry[7]))
+    return entry
 
 
 def body_identity(body: bytes) -> str | None:

@@ -99,7 +99,7 @@ class Parked:
         client = self._context.client
         self._slot.begin("drain_parked")
         entry: list[Any] = ["op", time.monotonic(), None, "drain_parked", "invoked"]
-        self._log.append(entry)
+        self._log.begin(entry)
         interval: Interval = [entry[1], float("inf")]
         self.drains.append(interval)
         try:
@@ -113,6 +113,7 @@ class Parked:
             entry[4] = "ok"
         finally:
             interval[1] = entry[2] = time.monotonic()
+            self._log.end(entry)
         self._slot.end(True)
 
     def in_drain(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.clients.base import Outgoing
+from benchmarks.harness.history import Log
 from benchmarks.harness.progress import Slot
 from benchmarks.harness.workload import Consumer, Context, Worker
 from benchmarks.harness.workload.receipts import Receipts
@@ -149,16 +150,16 @@ def test_of_timeouts_only_those_of_a_wait_are_an_omitted_confirms_doing(
 
 
 def test_what_came_back_is_written_down_though_its_confirm_never_comes() -> None:
-    log: list[list[Any]] = []
+    log = Log()
     receipts, receipt = Receipts(log), Receipt(returned="m", late=3)
     receipts.add("m", receipt)
     receipts.collect()
     receipts.collect()
-    assert [(entry[0], entry[2]) for entry in log] == [("return", "m")]
+    assert [(entry[0], entry[2]) for entry in log.entries()] == [("return", "m")]
     assert len(receipts) == 1
     receipt.late = 0
     receipts.collect()
-    assert [(entry[0], entry[2]) for entry in log] == [("return", "m"), ("confirm", "m")]
+    assert [(entry[0], entry[2]) for entry in log.entries()] == [("return", "m"), ("confirm", "m")]
     assert len(receipts) == 0
 
 

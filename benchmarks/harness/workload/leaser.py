@@ -46,19 +46,21 @@ class Leaser:
             raise
         key = f"{self._prefix}{self._client.channel_key(handle)!r}"
         number = self._leases.acquired(key, threading.current_thread().name)
-        self._log.append(["lease", self._advance(), number, key])
+        self._log.add(["lease", self._advance(), number, key])
         return Lease(handle, key, number)
 
     def release(self, lease: Lease) -> None:
         self._leases.released(lease.key, lease.number)
         entry = ["released", time.monotonic(), None, lease.number, "invoked"]
-        self._log.append(entry)
+        self._log.begin(entry)
         try:
             self._client.release(lease.handle)
         except BaseException:
             entry[2], entry[4] = time.monotonic(), "error"
+            self._log.end(entry)
             raise
         entry[2], entry[4] = self._advance(), "ok"
+        self._log.end(entry)
 
     def leased(self) -> _Leased:
         """``with leaser.leased() as lease``: released at the end, whatever was raised."""

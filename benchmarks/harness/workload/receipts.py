@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from benchmarks.clients.base import Receipt
+from benchmarks.harness.history import Log
 
 
 class Receipts:
     """Those that are not known yet; its length says how many."""
 
-    def __init__(self, log: list[list[Any]]) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
         self._open: list[tuple[str, Receipt]] = []
         #: Of those, what came back already: the confirm behind a return may never come.
@@ -34,9 +34,9 @@ class Receipts:
         returned = None if identity in self._back else receipt.returned()
         if returned is not None:
             self._back.add(identity)
-            self._log.append(["return", time.monotonic(), returned])
+            self._log.add(["return", time.monotonic(), returned])
         if outcome is None:
             return False
         self._back.discard(identity)
-        self._log.append(["confirm", time.monotonic(), identity, outcome])
+        self._log.add(["confirm", time.monotonic(), identity, outcome])
         return True

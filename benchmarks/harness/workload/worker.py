@@ -112,7 +112,7 @@ class Worker:
             except BaseException as error:  # noqa: BLE001 - recorded, every one of them
                 now = time.monotonic()
                 kind = self._record(step.operation, error, started, now)
-                self._log.append(["op", started, now, step.operation, kind])
+                self._log.add(["op", started, now, step.operation, kind])
                 slot.end(kind == CONTRACT)
                 if kind in DECIDED:
                     self._ended = kind == ENDED
@@ -132,7 +132,7 @@ class Worker:
                 pause = min(2 * pause, longest)
             else:
                 slot.end(True)
-                self._log.append(["op", started, slot.advanced, step.operation, "ok"])
+                self._log.add(["op", started, slot.advanced, step.operation, "ok"])
                 return True
             finally:
                 self._receipts.collect()
