@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants soak overhead conformance bench pages gate test-asv test-browser
+.PHONY: help venv test lint mutants soak overhead explore conformance bench pages gate test-asv test-browser
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -32,11 +32,15 @@ mutants: $(STAMP) ## see every counter rise on clients that are broken on purpos
 soak: $(STAMP) ## 200 trials over all scenarios, each with a seed of its own: no false alarm
 	$(PY) -m tools.soak $(ARGS)
 
+explore: $(STAMP) ## ten minutes of search over thread schedules: scenario, schedules, exhausted or not, races
+	$(PY) -m tools.explore $(ARGS)
+
 overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
 	$(PY) -m tools.overhead $(ARGS)
 
-conformance: $(STAMP) ## py-amqp's own integration suite against the embedded broker
+conformance: $(STAMP) ## py-amqp's own integration suite against the embedded broker; other clients' adapters
 	$(PY) tools/conformance.py
+	$(PY) -m pytest -m conformance tests/clients $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m ruff format --check .

@@ -14,6 +14,8 @@ from benchmarks.clients.base import UNDECLARABLE, Client
 #: name -> (module below benchmarks.clients, class)
 CLIENTS = {
     "amqpool": ("amqpool", "AmqpoolClient"),
+    "kombu_threadsafe": ("kombu_threadsafe", "KombuThreadsafe"),
+    "kombu_threadsafe_drainer": ("kombu_threadsafe", "KombuThreadsafeDrainer"),
 }
 
 

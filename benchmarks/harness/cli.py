@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.explore_verb import add_explore, is_token, run_explore, run_token
 from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
 from benchmarks.harness.plan import Plan
@@ -62,8 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--fault", metavar="KIND", help="instead of the scenario's own faults")
     _add_json(run)
-    replay = verbs.add_parser("replay", help="run a saved plan again", allow_abbrev=False)
-    replay.add_argument("file", metavar="FILE", help="what a trial that was not valid has saved")
+    add_explore(verbs, _seconds)
+    replay = verbs.add_parser(
+        "replay", help="run a saved plan again, or the order of a token", allow_abbrev=False
+    )
+    replay.add_argument(
+        "file",
+        metavar="FILE|TOKEN",
+        help="what a trial that was not valid has saved, or what explore printed",
+    )
     replay.add_argument("--client", help="instead of the one that the plan was saved with")
     _add_json(replay)
     listing = verbs.add_parser(
@@ -95,7 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # A terminated command ends like an interrupted one: its processes stop, its report is partial.
     signal.signal(signal.SIGTERM, _interrupt)
-    doing = {"run": _run, "replay": _replay, "list": _list, "gate": _gate}
+    doing = {
+        "run": _run,
+        "explore": _explore,
+        "replay": _replay,
+        "list": _list,
+        "gate": _gate,
+    }
     verb: Callable[[argparse.Namespace], int] = doing[options.verb]
     try:
         return verb(options)
@@ -133,7 +147,15 @@ def _run(options: argparse.Namespace) -> int:
     return _try(request, None, options.json)
 
 
+def _explore(options: argparse.Namespace) -> int:
+    _check_writable(options.json)
+    show = _show_progress if sys.stderr.isatty() else None
+    return run_explore(options, lambda document: _write_json(options.json, document), show)
+
+
 def _replay(options: argparse.Namespace) -> int:
+    if is_token(options.file):
+        return _replay_token(options)
     saved = load_plan(options.file)
     plan = saved.plan
     request = Request(
@@ -145,6 +167,17 @@ def _replay(options: argparse.Namespace) -> int:
         saved.seconds,
     )
     return _try(request, plan, options.json)
+
+
+def _replay_token(options: argparse.Namespace) -> int:
+    if options.client is not None:
+        raise EnvironmentProblem("a token holds for one client alone: leave --client out")
+    _check_writable(options.json)
+    return run_token(
+        options.file,
+        lambda document: _write_json(options.json, document),
+        quiet=options.json == "-",
+    )
 
 
 def _try(request: Request, plan: Plan | None, json_file: str | None) -> int:

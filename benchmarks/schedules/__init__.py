@@ -10,7 +10,10 @@ It prevents the failure that stress tests cannot: a race so narrow that a millio
 - `patches`: puts these in place of the real ones, and takes every one of them back.
 - `tracing`: where a thread may be interrupted inside the explored code.
 - `tokens`, `shrink`, `story`: a finding, short enough to keep and clear enough to follow.
+- `namespaces`: each run finds the names of the explored code as the first one did.
 - `world`, `brokering`, `operations`, `scenarios`: what is explored. `explore`: the way in.
+- `hunts`: a search as plain data; `corpus`: what was found before; `races`, `models`, `control`:
+  what must be found. `supervised`, `worker`: searches in a child process; `measured`: for asv.
 
 What it does not show: an order is explored at the granularity asked for, and in the traced packages
 alone; py-amqp, the standard library and everything in C take their steps as one. Memory is taken to

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from .namespaces import Namespaces
 from .outcome import Outcome, SchedulerFailure
 from .patches import patched
 from .scheduler import MAX_STEPS, Scheduler
@@ -77,6 +78,7 @@ class Runner:
     def __enter__(self) -> Runner:
         self._patches = self._world.__enter__()
         try:
+            self._names = Namespaces(self.program.wanted)
             self._tracer.open()
         except BaseException:
             self._world.__exit__(*sys.exc_info())
@@ -91,6 +93,7 @@ class Runner:
     ) -> None:
         try:
             self._tracer.close()
+            self._names.restore()
         finally:
             self._world.__exit__(kind, error, trace)
 
@@ -100,6 +103,7 @@ class Runner:
         if self._runs % RUNS_PER_COLLECTION == 0:
             gc.collect()
         self._patches.before_run()
+        self._names.restore()
         program = self.program
         scheduler = Scheduler(
             strategy,

@@ -16,10 +16,12 @@ from asv_runner.benchmarks import benchmark_types
 from asv_runner.benchmarks._base import get_setup_cache_key
 
 import benchmarks
-from benchmarks import recovery, stability, throughput
+from benchmarks import races, recovery, stability, throughput
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.digest import instrument_digest
 from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.schedules.measured import SCENARIOS as EXPLORED
+from benchmarks.schedules.races import RACES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +54,7 @@ CACHED = [
     *(getattr(stability, name) for name in STABILITY),
     stability.Variants,
     recovery.RepeatedRecovery,
+    races.Explore,
 ]
 
 
@@ -82,6 +85,15 @@ def test_every_benchmark_with_its_parameters_and_its_unit(
             "seconds",
         ),
         "recovery.RepeatedRecovery.track_percentile": (["percentile"], [["50", "99"]], "ms"),
+        "races.Explore.track_violations": (["scenario"], [reprs(*EXPLORED)], "violations"),
+        "races.Explore.track_mutants_survived": ([], [], "searches"),
+        "races.Explore.track_schedules_to_find": (
+            ["mutant"],
+            [reprs(*(race.name for race in RACES))],
+            "schedules",
+        ),
+        "races.Explore.track_control_missed": ([], [], "searches"),
+        "races.Explore.time_schedule": ([], [], "seconds"),
         "throughput.Chaos.time_operations": (["load"], [reprs("10x100", "50x100")], "seconds"),
         "throughput.Publish.time_publish": (["threads"], [["1", "10", "50"]], "seconds"),
     }
@@ -154,7 +166,7 @@ def named_for_asv(name: str) -> bool:
 def test_nothing_but_the_benchmark_classes_carries_a_name_that_asv_would_run() -> None:
     allowed = {
         kind
-        for module in (recovery, stability, throughput)
+        for module in (races, recovery, stability, throughput)
         for kind in vars(module).values()
         if inspect.isclass(kind) and kind.__module__ == module.__name__
     }

@@ -23,7 +23,10 @@ URLS = ["amqp://guest:guest@127.0.0.1:1/"]
 
 
 def test_the_clients_of_the_table() -> None:
-    assert {name: load_client(name) for name in CLIENTS} == {"amqpool": AmqpoolClient}
+    # An adapter's library is imported when the client is made, not before.
+    classes = {name: load_client(name) for name in CLIENTS}
+    assert classes["amqpool"] is AmqpoolClient
+    assert len(set(classes.values())) == len(CLIENTS)
     client = make_client("amqpool", URLS, 3)
     assert (client.urls, client.size) == (URLS, 3)
 
@@ -45,7 +48,7 @@ def problem(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("kombu", "unknown client 'kombu': give one of amqpool, or an adapter as"),
+        ("kombu", "unknown client 'kombu': give one of amqpool, "),
         ("", "unknown client ''"),
         (":", "unknown client ':'"),
         ("amqpool:", "unknown client"),

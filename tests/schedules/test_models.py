@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.schedules.explore import explore, replay, strategy
+from benchmarks.schedules.hunts import find_program
+from benchmarks.schedules.models import BROKEN, FOUND_AS, SOUND
 from benchmarks.schedules.outcome import Violation
-from tests.schedules.models import BROKEN, FOUND_AS, SOUND
 
 #: Schedules that PCT may take; five seeds each took 1 to 968 (a second has some 500).
 SCHEDULES = 4_000
@@ -24,7 +25,7 @@ def test_each_race_is_found_and_its_token_shows_it_ten_times_of_ten(name: str, s
     assert report.found.finding is not None
     assert report.found.finding.invariant == FOUND_AS[name]
     assert len(report.token) <= 100
-    outcomes = replay(report.token, BROKEN.__getitem__, 10)
+    outcomes = replay(report.token, find_program, 10)
     assert [(each.finding, each.diverged) for each in outcomes] == [
         (report.found.finding, False)
     ] * 10

@@ -1,7 +1,8 @@
 """A small pool and a small drain, sound, and six classic ways to get them wrong.
 
-Each wrong one overrides one method, as the bug was made in a real client once. `PROGRAMS` pairs
-them with what two threads do to them; the sound ones are under `SOUND`.
+They show what the search can do without any client: each wrong one overrides one method, as the bug
+was made in a real client once, and must be found; the sound ones must be clean when all orders were
+tried. `BROKEN` and `SOUND` pair them with what two threads do to them. Nothing here is for use.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from benchmarks.schedules.outcome import Violation
-from benchmarks.schedules.program import Program
-from benchmarks.schedules.world import together
+from .outcome import Violation
+from .program import Program
+from .world import together
 
 
 class Closed(Exception):
@@ -349,12 +350,16 @@ def publish_and_close(kind: type[Ordered]) -> Callable[[], None]:
     return body
 
 
-def _programs(*cases: tuple[str, Callable[[], object], float]) -> dict[str, Program]:
-    return {name: Program(name, body, (__file__,), early=early) for name, body, early in cases}
+def _programs(kind: str, *cases: tuple[str, Callable[[], object], float]) -> dict[str, Program]:
+    return {
+        name: Program(f"{kind}:{name}", body, (__file__,), early=early)
+        for name, body, early in cases
+    }
 
 
 #: Each must be found; and what it must be found as.
 BROKEN = _programs(
+    "model",
     ("timed-out-waiter", acquire_and_release(TimedOutWaiterIsServed, 1, 0.5), 0.3),
     ("check-then-act", drain_together(CheckThenAct), 0.0),
     ("double-release", release_twice(DoubleRelease), 0.0),
@@ -372,6 +377,7 @@ FOUND_AS = {
 }
 #: The same threads on the sound ones.
 SOUND = _programs(
+    "sound",
     ("timed-out-waiter", acquire_and_release(Pool, 1, 0.5), 0.3),
     ("check-then-act", drain_together(Drain), 0.0),
     ("double-release", release_twice(Pool), 0.0),

@@ -1,0 +1,352 @@
+"""kombu-pyamqp-threadsafe: its adapter keeps the protocol, its old race is found as the control.
+
+The library is installed into environments of its own, with pip, so what needs it runs only when
+asked for; what is true without it is tested always.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.clients.kombu_threadsafe import DISTRIBUTION, KombuThreadsafe
+from benchmarks.clients.loader import CLIENTS, ClientError, make_client
+from benchmarks.schedules import control
+from benchmarks.schedules.explore import Report, replay
+from benchmarks.schedules.outcome import Violation
+from benchmarks.schedules.program import Program
+from benchmarks.schedules.strategies import Exhaustive
+from benchmarks.schedules.world import together
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("kombu_threadsafe", "kombu_threadsafe_drainer")
+NEWEST = "0.7.1"
+#: Seconds, for pip and for one subprocess on a busy machine.
+INSTALL, RUN = 300, 150
+
+not_installed = pytest.mark.skipif(
+    importlib.util.find_spec("kombu_pyamqp_threadsafe") is not None,
+    reason="the library is installed here",
+)
+
+# -- without the library -----------------------------------------------------------------------
+
+
+@not_installed
+@pytest.mark.parametrize("name", NAMES)
+def test_who_has_not_installed_it_is_told_how(name: str) -> None:
+    assert name in CLIENTS
+    with pytest.raises(ClientError, match=f"not installed.*pip install {DISTRIBUTION}$"):
+        make_client(name, ["amqp://guest:guest@127.0.0.1:1/"], 1)
+
+
+@not_installed
+def test_a_run_without_it_is_a_usage_error() -> None:
+    done = harness(sys.executable, "run", "chaos_no_deadlock", "--client", NAMES[0])
+    assert done.returncode == 2
+    assert f"pip install {DISTRIBUTION}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@not_installed
+def test_the_control_without_it_says_which_version_it_needs() -> None:
+    assert control.unavailable() == (
+        f"{DISTRIBUTION} is not installed; try: pip install {DISTRIBUTION}=={control.PINNED}"
+    )
+    assert control.main(["--seed", "1"]) == control.UNAVAILABLE
+
+
+class Wire:
+    """A py-amqp connection, as far as a lease looks at it."""
+
+    recoverable_connection_errors = (OSError,)
+
+
+class Channel:
+    """Number 1 of its connection, in confirm mode or not."""
+
+    channel_id = 1
+
+    def __init__(self, connection: Wire) -> None:
+        self.connection = connection
+        self.events: dict[str, set[Any]] = defaultdict(set)
+        self.selected = 0
+
+    def confirm_select(self) -> None:
+        self.selected += 1
+
+
+def test_the_channels_of_two_connections_are_never_taken_for_each_other() -> None:
+    """Nor when the first one is long gone, and all that is left of it is a lease."""
+    client = KombuThreadsafe(["amqp://guest:guest@127.0.0.1:1/"], 1)
+    client.connection = Wire()
+    keys = set()
+    for _ in range(5):
+        channel = Channel(Wire())
+        keys.add(client.channel_key(client._leased(channel)))
+        keys.add(client.channel_key(client._leased(channel)))
+        assert channel.selected == 1, "once is enough, as long as its confirms live"
+        del channel
+        gc.collect()
+        assert not client._confirms, "what is gone is forgotten"
+    assert len(keys) == 5
+
+
+# Two threads whose order decides what breaks: nothing, a leak, or the invariant that is wanted.
+_order: list[int] = []
+
+
+def _breaks() -> None:
+    _order.clear()
+    together(lambda: _order.append(1), lambda: _order.append(2), lambda: _order.append(3))
+    if _order == [1, 3, 2]:
+        raise Violation("leaks", "not what is wanted")
+    if _order == [2, 1, 3]:
+        raise Violation("keyerror_none", "what is wanted")
+
+
+PROGRAM = Program("orders", _breaks, (__file__,))
+
+
+def hunted(invariant: str) -> Report:
+    return control.hunt(PROGRAM, Exhaustive(2), invariant, schedules=500, seconds=60.0)
+
+
+@pytest.mark.parametrize(
+    ("invariant", "order"), [("leaks", [1, 3, 2]), ("keyerror_none", [2, 1, 3])]
+)
+def test_a_hunt_passes_over_what_is_not_wanted(invariant: str, order: list[int]) -> None:
+    report = hunted(invariant)
+    assert report.found is not None
+    assert report.found.finding is not None
+    assert report.found.finding.invariant == invariant
+    assert [each.finding for each in replay(report.token, lambda _name: PROGRAM)] == [
+        report.found.finding
+    ]
+    assert _order == order
+    assert control.missed(report, lambda _name: PROGRAM) == control.FOUND
+
+
+def test_a_hunt_in_vain_is_a_miss() -> None:
+    report = hunted("phantoms")
+    assert (report.found, report.exhausted, report.token) == (None, True, "")
+    assert report.schedules > 6
+    assert control.missed(report) == control.MISSED
+
+
+def test_a_hunt_ends_with_its_budget() -> None:
+    report = control.hunt(PROGRAM, Exhaustive(2), "phantoms", schedules=2, seconds=60.0)
+    assert (report.schedules, report.exhausted) == (2, False)
+    report = control.hunt(PROGRAM, Exhaustive(2), "phantoms", schedules=500, seconds=0.0)
+    assert (report.schedules, report.exhausted) == (0, False)
+
+
+def test_what_its_token_does_not_bring_again_is_a_miss() -> None:
+    report, other = hunted("keyerror_none"), hunted("leaks")
+    report.token = other.token
+    assert control.missed(report, lambda _name: PROGRAM) == control.MISSED
+
+
+# -- with it -----------------------------------------------------------------------------------
+
+PROTOCOL = """
+import sys
+from benchmarks.clients.base import Outgoing
+from benchmarks.clients.loader import make_client
+from benchmarks.harness.processes import Service
+from pathlib import Path
+
+name, folder = sys.argv[1:]
+broker = Service("broker", Path(folder), ["--port", "0"])
+client = make_client(name, [f"amqp://guest:guest@127.0.0.1:{broker.wait_ready()['port']}/"], 2)
+
+def message(identity, key="queue", mandatory=False):
+    return Outgoing(identity, identity.encode() + b"\\nbody", "", key, mandatory)
+
+def drained(handle, done):
+    for _ in range(100):
+        if done():
+            return
+        try:
+            client.drain_lease(handle, 0.05)
+        except client.timeouts:
+            pass
+    raise AssertionError("it never came")
+
+client.heartbeat = 2
+client.open()
+assert client.connected()
+one, two = client.acquire(5.0), client.acquire(5.0)
+assert client.channel_key(one) != client.channel_key(two)
+try:
+    client.acquire(0.01)
+except client.timeouts:
+    pass
+else:
+    raise AssertionError("a third channel of two")
+assert client.declare(one, "queue", False) == "queue"
+assert client.get(one, "queue") is None
+receipt = client.publish_confirmed(one, message("first"), 5.0)
+assert (receipt.outcome(), receipt.returned()) == ("ack", None)
+got = client.get(one, "queue")
+assert (got.identity, got.body, got.redelivered) == ("first", b"first\\nbody", False)
+client.ack(one, got.delivery_tag)
+receipt = client.publish(one, message("back", "nowhere", mandatory=True))
+drained(one, lambda: receipt.outcome() is not None)
+assert (receipt.outcome(), receipt.returned()) == ("ack", "back")
+taken = []
+assert client.consume(two, "queue", "tag", 5, taken.append, no_ack=True) == "tag"
+receipts = [client.publish(one, message(f"m{number}")) for number in range(9)]
+drained(two, lambda: len(taken) == 9)
+client.cancel(two, "tag")
+client.release(one)
+assert [each.outcome() for each in receipts] == ["ack"] * 9, "a release waits for its confirms"
+assert [each.identity for each in taken] == [f"m{number}" for number in range(9)]
+one = client.acquire(5.0)
+for queue, passive, code in (("missing", True, 404), ("queue", False, 406)):
+    try:
+        client.declare(one, queue, passive, durable=False)
+    except Exception as error:
+        assert client.reply_code(error) == code, error
+    client.release(one)
+    one = client.acquire(5.0)
+    assert client.publish_confirmed(one, message("after"), 5.0).outcome() == "ack"
+assert client.connected()
+client.close(5.0)
+assert not client.connected()
+for call in (lambda: client.acquire(1.0), lambda: client.publish(two, message("late"))):
+    try:
+        call()
+    except (*client.closed, *client.recoverable):
+        continue
+    raise AssertionError("closed, and it works")
+broker.stop()
+print(client.version)
+"""
+
+HUNT = """
+from benchmarks.schedules import control
+print(control.control(1, schedules=150).found)
+"""
+
+
+def environment() -> dict[str, str]:
+    # The checkout itself, and nothing that this environment has.
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+
+
+def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=RUN,
+        check=False,
+    )
+
+
+def harness(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(python, "-m", "benchmarks.harness", *arguments)
+
+
+def python_with(folder: Path, version: str) -> str:
+    """The Python of a new environment with that version; skips where pip cannot bring it."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    wanted = (f"{DISTRIBUTION}=={version}", "pamqp>=4.0,<5", "numpy>=1.26", "rich>=13")
+    try:
+        done = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted],
+            capture_output=True,
+            text=True,
+            timeout=INSTALL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"pip did not bring {DISTRIBUTION} {version} within {INSTALL} s")
+    if done.returncode:
+        pytest.skip(f"pip cannot bring {DISTRIBUTION} {version}: {done.stderr.strip()[-300:]}")
+    return python
+
+
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return python_with(tmp_path_factory.mktemp("pinned"), control.PINNED)
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return python_with(tmp_path_factory.mktemp("newest"), NEWEST)
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_newest_keeps_the_protocol(newest: str, name: str, tmp_path: Path) -> None:
+    done = run(newest, "-c", PROTOCOL, name, str(tmp_path))
+    assert (done.returncode, done.stdout.split()) == (0, [NEWEST]), done.stderr
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+def test_the_pinned_one_keeps_the_protocol(pinned: str, tmp_path: Path) -> None:
+    done = run(pinned, "-c", PROTOCOL, NAMES[0], str(tmp_path))
+    assert (done.returncode, done.stdout.split()) == (0, [control.PINNED]), done.stderr
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+def test_a_version_without_the_drainer_is_not_taken_for_one_with_it(pinned: str) -> None:
+    done = harness(pinned, "run", "chaos_no_deadlock", "--client", NAMES[1])
+    assert done.returncode == 2
+    assert f"pip install '{DISTRIBUTION}>=0.7'" in done.stderr
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+def test_it_stands_trial(newest: str, tmp_path: Path) -> None:
+    """Whatever the verdict is: it did the operations, and was judged."""
+    file = tmp_path / "out.json"
+    options = ("--client", NAMES[0], "--load", "4x20", "--json", str(file))
+    done = harness(newest, "run", "chaos_no_deadlock", *options)
+    document = json.loads(file.read_text())
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert document["client"] == KombuThreadsafe.name
+    assert document["cannot"] == ["release_twice"]
+    assert document["compared"]["confirm"] > 0
+    assert document["violations"]["crashes"] == 0
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_the_control_is_found(pinned: str, seed: int) -> None:
+    done = run(pinned, "-m", "benchmarks.schedules.control", "--seed", str(seed))
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["missed"]) == (control.FOUND, 0), done.stderr
+    assert document["token"].startswith(control.SCENARIO)
+    assert "keyerror_none: KeyError in publish-1: None" in document["story"]
+    assert "in DrainGuard.wait_drain_finished" in document["story"]
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(INSTALL + RUN)
+def test_where_it_was_mended_it_is_not_found(newest: str) -> None:
+    """What the hunt looks for is that race, and not something that every client shows."""
+    done = run(newest, "-c", HUNT)
+    assert (done.returncode, done.stdout.split()) == (0, ["None"]), done.stderr
+    refused = run(newest, "-m", "benchmarks.schedules.control")
+    assert refused.returncode == control.UNAVAILABLE
+    assert f"{DISTRIBUTION} is {NEWEST}" in refused.stderr

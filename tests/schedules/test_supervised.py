@@ -1,0 +1,80 @@
+"""Searches in a child: whatever the client does, each question gets one answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.schedules import supervised
+from benchmarks.schedules.hunts import Hunt
+from benchmarks.schedules.supervised import pursue_all
+
+SOUND = Hunt("acquire+acquire.1", schedules=2)
+
+ADAPTER = """
+import ctypes, os, time
+from benchmarks.clients.amqpool import AmqpoolClient
+
+class Exits(AmqpoolClient):
+    def acquire(self, timeout):
+        os._exit(7)
+
+class Hangs(AmqpoolClient):
+    def open(self):
+        while True:
+            pass
+"""
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    file = tmp_path / "adapter.py"
+    file.write_text(ADAPTER)
+    return file
+
+
+def test_each_search_has_its_result_in_order() -> None:
+    found = Hunt("model:inverted-locks", schedules=500)
+    sound, race, unknown = pursue_all([SOUND, found, Hunt("nothing.1")], 60)
+    assert (sound["schedules"], sound["races"], sound["exhausted"]) == (2, 0, False)
+    assert sound["finding"] is None
+    assert (race["races"], race["finding"]["invariant"]) == (1, "deadlocks")
+    assert race["finding"]["token"].startswith("model:inverted-locks~")
+    assert unknown["refused"] == "there is no scenario 'nothing.1'"
+    hunts = [each["hunt"]["program"] for each in (sound, race, unknown)]
+    assert hunts == [SOUND.program, found.program, "nothing.1"]
+
+
+def test_nothing_asked_is_nothing_answered() -> None:
+    assert pursue_all([], 60) == []
+
+
+def test_a_client_that_ends_the_process_costs_its_own_search_alone(adapter: Path) -> None:
+    crash = Hunt(f"{adapter}:Exits:acquire+acquire.1", schedules=2)
+    before, at, after = pursue_all([SOUND, crash, SOUND], 60)
+    assert before["schedules"] == 2
+    assert "the process ended with status 7" in at["failure"]
+    assert "the process ended with status 7" in after["failure"], "nobody looked: no zero"
+    assert at["hunt"]["program"] == crash.program
+
+
+def test_a_client_that_hangs_is_a_failure_of_the_search(adapter: Path) -> None:
+    """Computing for ever takes no step: the scheduler itself gives up."""
+    (hung,) = pursue_all([Hunt(f"{adapter}:Hangs:acquire+acquire.1", schedules=2)], 90)
+    assert "no step for 10 s" in hung["failure"]
+
+
+def test_a_search_is_ended_by_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervised, "START", 3.0)
+    began = time.monotonic()
+    (late,) = pursue_all([Hunt("acquire+close.1", "dfs", 3)], 1)
+    assert time.monotonic() - began < 60
+    assert "ended by its deadline of 4 s" in late["failure"]
+    assert "races" not in late
+
+
+def test_a_client_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    (refused,) = pursue_all([Hunt(f"{tmp_path}/no.py:Nobody:acquire+acquire.1")], 60)
+    assert "there is no file" in refused["refused"]
