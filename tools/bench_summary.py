@@ -26,6 +26,8 @@ from benchmarks.harness.gate_results import Store
 #: Columns that the tables need.
 WIDTH = 110
 _WRONG = (VIOLATED, FAILED, NOT_MEASURED)
+#: Needs a library that asv's environments do not hold: where it is skipped, that is no problem.
+OPTIONAL = frozenset(("races.Explore.track_control_missed",))
 
 
 def read(folder: Path, commit: str) -> Stored:
@@ -48,7 +50,7 @@ def problems(stored: Stored) -> list[str]:
         f"{cell.name}: {_problem(cell)}"
         for sheet in _sheets(stored)
         for cell in sheet.cells
-        if cell.state in _WRONG
+        if cell.state in _WRONG and not (cell.state == NOT_MEASURED and cell.benchmark in OPTIONAL)
     ]
     return lines or list(judge(stored, [EMBEDDED]).gaps)
 

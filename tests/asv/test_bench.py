@@ -28,6 +28,11 @@ def measure(value: float | None) -> Cell:
     return Cell("m", "e", EMBEDDED, name, parameters, "seconds", value, "skipped")
 
 
+def control(value: float | None) -> Cell:
+    name = "races.Explore.track_control_missed"
+    return Cell("m", "e", EMBEDDED, name, (), "searches", value, "skipped")
+
+
 def stored(cells: list[Cell]) -> Stored:
     """What the gate would have read: one environment, or none when there are no cells."""
     sheets = (Sheet("m", "e", EMBEDDED, True, tuple(cells)),) if cells else ()
@@ -56,6 +61,12 @@ def stored(cells: list[Cell]) -> Stored:
             ],
             id="a measure that failed, and one that was skipped",
         ),
+        pytest.param([violations(0), control(math.nan)], [], id="its library is not there"),
+        pytest.param(
+            [violations(0), control(None)],
+            ["races.Explore.track_control_missed: failed"],
+            id="the control failed",
+        ),
     ],
 )
 def test_problems(cells: list[Cell], expected: list[str]) -> None:
@@ -81,6 +92,7 @@ def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str])
         pytest.param(
             {}, [violations(0), measure(math.nan)], bench.USAGE, id="a measure was skipped"
         ),
+        pytest.param({}, [violations(0), control(math.nan)], bench.HOLDS, id="no control"),
         pytest.param({}, [], bench.USAGE, id="nothing was measured"),
         pytest.param({"run": 2}, [violations(0)], bench.BROKEN, id="a benchmark raised"),
         pytest.param(
