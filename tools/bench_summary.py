@@ -81,31 +81,41 @@ def show(stored: Stored) -> None:
 
 
 def _violations(cells: list[Cell]) -> Any:
+    """One row for each scenario and load: ten columns of zeros would fit no terminal."""
     from rich.table import Table
 
-    invariants = list(dict.fromkeys(dict(cell.parameters)["invariant"] for cell in cells))
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
         parameters = dict(cell.parameters)
-        scenario = cell.benchmark.split(".")[-2]
-        rows.setdefault((scenario, parameters["load"]), {})[parameters["invariant"]] = cell
+        _, scenario, name = cell.benchmark.rsplit(".", 2)
+        # Not every benchmark has a value for each invariant.
+        invariant = parameters.pop("invariant", name.removeprefix("track_"))
+        rows.setdefault((scenario, ", ".join(parameters.values())), {})[invariant] = cell
     table = Table(box=None, pad_edge=False, title="violations", title_justify="left")
-    table.add_column("scenario")
-    table.add_column("load")
-    for invariant in invariants:
-        # On two lines, or the names alone would fill a terminal.
-        table.add_column(invariant.replace("_", "\n"), justify="right", no_wrap=True)
+    for column in ("scenario", "load"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("violations")
     for (scenario, load), row in rows.items():
-        table.add_row(scenario, load, *(_count(row.get(name)) for name in invariants))
+        table.add_row(scenario, load, _counts(row))
     return table
 
 
-def _count(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
+def _counts(row: dict[str, Cell]) -> str:
+    """``0 in all 10``, or each that is not 0 by its name."""
+    if list(row) == ["violations"]:
+        cell = row["violations"]
+        return _count(cell) if cell.state in _WRONG else "0"
+    wrong = [f"{name} {_count(cell)}" for name, cell in row.items() if cell.state in _WRONG]
+    if not wrong:
+        return f"0 in all {len(row)}"
+    held = len(row) - len(wrong)
+    return ", ".join(wrong) + (f"; 0 in {held} of {len(row)}" if held else "")
+
+
+def _count(cell: Cell) -> str:
     if cell.state == VIOLATED:
         return f"[bold red]{cell.value:g}[/]"
-    return f"[yellow]{cell.state}[/]" if cell.state in _WRONG else cell.state
+    return f"[yellow]{cell.state}[/]"
 
 
 def _measures(cells: list[Cell]) -> Any:

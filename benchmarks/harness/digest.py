@@ -17,6 +17,7 @@ _PRESENTATION = frozenset(
     (
         "harness/__main__.py",
         "harness/cli.py",
+        "harness/explore_verb.py",
         "harness/gate.py",
         "harness/gate_report.py",
         "harness/gate_results.py",

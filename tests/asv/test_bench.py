@@ -73,12 +73,24 @@ def test_problems(cells: list[Cell], expected: list[str]) -> None:
     assert bench_summary.problems(stored(cells)) == expected
 
 
+def test_a_benchmark_without_invariants_has_one_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, parameters = "races.Explore.track_violations", (("scenario", "publish+kill.1"),)
+    races = Cell("m", "e", EMBEDDED, name, parameters, "violations", 3, "")
+    bench_summary.show(stored([violations(0), races, measure(0.25)]))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ChaosNoDeadlock", "10x100", "0", "in", "all", "1"] in shown
+    assert ["Explore", "publish+kill.1", "3"] in shown
+
+
 def test_the_tables_show_every_kind_of_value(capsys: pytest.CaptureFixture[str]) -> None:
     bench_summary.show(
         stored([violations(0), violations(7, "leaks"), violations(None, "crashes"), measure(0.25)])
     )
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["ChaosNoDeadlock", "10x100", "0", "7", "failed"] in shown
+    told = "ChaosNoDeadlock 10x100 leaks 7, crashes failed; 0 in 1 of 3"
+    assert told.split() in shown
     assert ["throughput.Publish.time_publish", "threads", "10", "250ms"] in shown
 
 
