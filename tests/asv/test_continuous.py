@@ -119,6 +119,7 @@ def test_a_broken_commit_in_the_whole_suite(
         "ChaosWithConnectionKills",
         "HighContention",
         "RepeatedRecovery",
+        "Variants",
     }
     assert (status, violated(rows, RAISES.invariant)) == (1, everywhere), output
 
