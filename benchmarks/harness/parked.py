@@ -20,6 +20,7 @@ from benchmarks.harness.crew import start_workers
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.progress import Slot
 from benchmarks.harness.stage import Stage
+from benchmarks.harness.windows import CONTRACT, ENDED
 from benchmarks.harness.workload import Calls, Context, Lease
 
 #: Seconds of one long drain: far above any publish, and bounded, because a client may well be
@@ -66,7 +67,7 @@ class Parked:
                     now = time.monotonic()
                     kind = self._context.record(self._slot.operation, error, now)
                     self._slot.end(False)
-                    if kind == "ended":
+                    if kind == ENDED:
                         return
                     explained = self._context.expects_errors(now, kind)
                     failures = 0 if explained else failures + 1
@@ -105,7 +106,7 @@ class Parked:
         try:
             client.drain_lease(lease.handle, LONG_DRAIN)
         except client.timeouts:
-            entry[4] = "contract"
+            entry[4] = CONTRACT
         except BaseException:
             entry[4] = "error"
             raise

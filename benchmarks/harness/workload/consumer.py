@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from benchmarks.clients.base import Delivery
 from benchmarks.harness.progress import Slot
+from benchmarks.harness.windows import ENDED
 from benchmarks.harness.workload.calls import Calls
 from benchmarks.harness.workload.context import CONSUMER_DRAIN, PREFETCH, RETRY_PAUSE, Context
 from benchmarks.harness.workload.leaser import Lease
@@ -45,7 +46,7 @@ class Consumer:
                     now = time.monotonic()
                     kind = self._context.record(self._slot.operation, error, now)
                     self._slot.end(False)
-                    if kind == "ended":
+                    if kind == ENDED:
                         return
                     if self._context.expects_errors(now, kind):
                         unexplained, pause = 0, RETRY_PAUSE[0]
