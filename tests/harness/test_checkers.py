@@ -319,6 +319,14 @@ def test_an_operation_that_succeeded_once_is_not_hopeless() -> None:
     assert judge(evidence(wounded))["unexpected_errors"] == ZERO
 
 
+def test_a_settle_that_a_kill_cut_short_is_not_hopeless() -> None:
+    """It ends when the outcomes are known, and the kill makes them known: nobody tries again."""
+    wounded = killed(100.0)
+    wounded["slots"].append(slot("worker-9", attempted={"settle": 1}))
+    add_error(wounded, at=100.1, kind="recoverable", operation="settle")
+    assert judge(evidence(wounded))["unexpected_errors"] == ZERO
+
+
 def test_a_hopeless_operation_with_a_keyerror_none_counts_there_alone() -> None:
     hopeless = report()
     hopeless["slots"].append(slot("worker-9", attempted={"get": 1}))

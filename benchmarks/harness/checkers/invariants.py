@@ -43,6 +43,8 @@ def deadlocks(evidence: Evidence) -> Finding:
 
 #: Slots whose failure means that the client is unavailable, not that a worker is deadlocked.
 AVAILABILITY = frozenset(("probe", "closer"))
+#: Operations that a worker does not repeat until one succeeds.
+UNREPEATED = frozenset(("settle",))
 
 
 def keyerror_none(evidence: Evidence) -> Finding:
@@ -110,7 +112,11 @@ def _exceptions(
 def _never_succeeded(
     report: dict[str, Any], counts: Callable[[float, str, dict[str, Any]], bool]
 ) -> list[dict[str, Any]]:
-    """Operations that were attempted, never once succeeded, and whose errors were all excused."""
+    """Operations that were attempted, never once succeeded, and whose errors were all excused.
+
+    Only those that are tried again until they succeed: a ``settle`` is over when the outcomes are
+    known, and a kill that cuts its one drain short makes them known.
+    """
     attempted: Counter[str] = Counter()
     succeeded: Counter[str] = Counter()
     for slot in report["slots"]:
@@ -132,7 +138,7 @@ def _never_succeeded(
             "detail": f"attempted {attempted[operation]} times, never succeeded",
             "type": failed[operation],
         }
-        for operation in sorted(attempted)
+        for operation in sorted(set(attempted) - UNREPEATED)
         if not succeeded[operation] and operation in failed and operation not in counted
     ]
 
