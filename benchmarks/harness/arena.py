@@ -30,7 +30,7 @@ from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.nemesis import Nemesis
 from benchmarks.harness.plan import BODY_BYTES, Plan, Step, body_of, make_plan
-from benchmarks.harness.processes import Service
+from benchmarks.harness.processes import Service, proxy_arguments
 from benchmarks.harness.progress import Progress, Slot
 from benchmarks.harness.recorder import Recorder
 from benchmarks.harness.scenarios import Load
@@ -91,10 +91,8 @@ class Arena:
         if not proxied:
             return port
         token = secrets.token_hex(16)
-        upstream = f"127.0.0.1:{port}"
-        ready = self._service(
-            "proxy", "--upstream", upstream, "--port", "0", AMQPOOL_PROXY_TOKEN=token
-        )
+        options = proxy_arguments([("127.0.0.1", port)])
+        ready = self._service("proxy", *options, AMQPOOL_PROXY_TOKEN=token)
         self._control = self._ends.enter_context(Control(ready["control"], token, timeout=10.0))
         return int(ready["port"])
 

@@ -24,6 +24,16 @@ START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
+def proxy_arguments(upstreams: Sequence[tuple[str, int]], *, remote: bool = False) -> list[str]:
+    """What a Service ``proxy`` is started with to stand before each of these addresses.
+
+    Its ``ready["ports"]`` then holds a port for each, in their order. ``remote``: they need not be
+    on loopback.
+    """
+    options = [option for host, port in upstreams for option in ("--upstream", f"{host}:{port}")]
+    return [*options, *(["--allow-remote"] if remote else [])]
+
+
 class EnvironmentProblem(Exception):
     """Something outside the client is missing or broken; the text says what to do."""
 

@@ -14,6 +14,15 @@ from benchmarks.wire.control import ControlSession
 POLL: Final = 0.002
 
 
+class Upstream(TypedDict):
+    """One of the brokers behind the proxy."""
+
+    address: str
+    """HOST:PORT."""
+    up: list[int]
+    """Generations to it that are ready and have not ended."""
+
+
 class Status(TypedDict):
     """What the proxy has seen so far."""
 
@@ -31,6 +40,10 @@ class Status(TypedDict):
     """Kinds of fault that last now."""
     armed: int
     """Rules that are armed."""
+    ports: list[int]
+    """The ports that clients connect to, in the order of the upstreams."""
+    upstreams: list[Upstream]
+    """The brokers behind the proxy, in the order in which they were given."""
     now: float
     """The proxy's time.monotonic(), which on Linux is the same clock in every process."""
 

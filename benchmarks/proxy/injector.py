@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from benchmarks.proxy.door import Door
+from benchmarks.proxy.doors import Doors
 from benchmarks.proxy.faults import FAULTS
 from benchmarks.proxy.faults.base import Fault, Lasting
 from benchmarks.proxy.ledger import Ledger
@@ -45,12 +45,12 @@ class Episode:
 
 
 class Injector:
-    """Injects faults on ``links`` (which others fill and empty) and at the ``door``."""
+    """Injects faults on ``links`` (which others fill and empty) and at the ``doors``."""
 
-    def __init__(self, links: set[Link], door: Door, ledger: Ledger, timers: Timers) -> None:
+    def __init__(self, links: set[Link], doors: Doors, ledger: Ledger, timers: Timers) -> None:
         self.rules = Rules()
         self._links = links
-        self._door = door
+        self._doors = doors
         self._ledger = ledger
         self._timers = timers
         self._episodes: list[Episode] = []
@@ -160,7 +160,7 @@ class Injector:
         if not links and not fault.everyone and not (lasting and lasting.lasts_for_new):
             return {"fired": False, "why": "no connection that is ready"}
         if lasting:
-            lasting.start(self._door)
+            lasting.start(self._doors)
         t = fault.fire(links)
         generations = [link.generation for link in links]
         entry, theirs = self._ledger.fault(fault.kind, generations, t, None if lasting else t)
@@ -185,7 +185,7 @@ class Injector:
         links, episode.links = episode.links, {}
         for entry in links.values():
             entry["until"] = until
-        episode.fault.stop(self._door)
+        episode.fault.stop(self._doors)
         episode.fault.heal(list(links))
 
 

@@ -44,8 +44,10 @@ AFTERMATH: Final = 1.0
 class Generation:
     """The books of one physical connection. Feed it frames in the order they were forwarded."""
 
-    def __init__(self, number: int, opened: float) -> None:
+    def __init__(self, number: int, opened: float, upstream: int = 0) -> None:
         self.number = number
+        #: Which of the proxy's upstreams it goes to, counted from 0.
+        self.upstream = upstream
         self.opened = opened
         self.ready: float | None = None
         self.closed: float | None = None
@@ -130,6 +132,7 @@ class Generation:
         """Return what the ledger file says of this generation."""
         return {
             "generation": self.number,
+            "upstream": self.upstream,
             "opened": self.opened,
             "ready": self.ready,
             "closed": self.closed,
@@ -192,9 +195,9 @@ class Ledger:
         self.generations: list[Generation] = []
         self.faults: list[dict[str, Any]] = []
 
-    def open(self, t: float) -> Generation:
-        """Begin the next generation; the first is number 1."""
-        generation = self._kind(len(self.generations) + 1, t)
+    def open(self, t: float, upstream: int = 0) -> Generation:
+        """Begin the next generation, whichever upstream it goes to; the first is number 1."""
+        generation = self._kind(len(self.generations) + 1, t, upstream)
         self.generations.append(generation)
         return generation
 

@@ -29,7 +29,8 @@ from benchmarks.wire.frames import Frame, FrameError
 
 #: Bytes per read. Above 64 KiB nothing gets faster, and one busy link would hold up the others.
 READ_SIZE: Final = 64 * 1024
-#: Seconds for the connect to the broker. It is on loopback: it answers at once or is not there.
+#: Seconds for the connect to the broker: on loopback it answers at once or is not there, from
+#: beyond a cut network nothing comes at all.
 CONNECT_DEADLINE: Final = 5.0
 #: Seconds from the end of one side until both sockets are closed. A sound peer closes its side
 #: as soon as it reads the end of file; one that does not must not keep a broker connection. While

@@ -1,9 +1,10 @@
-"""The proxy itself: one selector loop over the listener, the links, the control port, the lifeline.
+"""The proxy itself: one selector loop over the doors, the links, the control port, the lifeline.
 
-It owns the links and the ledger; what the control port asks for the injector carries out. It binds
-and connects to loopback only. It never outlives its parent: standard input is a pipe that the
-parent holds, and when it closes, whatever killed the parent, the loop ends. One link's trouble
-ends that link; running out of descriptors pauses the accepting, not the proxy.
+It owns the links and the ledger, one for all doors; what the control port asks for the injector
+carries out. It binds to loopback only, wherever its upstreams are. It never outlives its parent:
+standard input is a pipe that the parent holds, and when it closes, whatever killed the parent, the
+loop ends. One link's trouble ends that link, and an upstream that is gone those to it alone;
+running out of descriptors pauses the accepting, not the proxy.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.proxy.door import Door
+from benchmarks.proxy.doors import Doors
 from benchmarks.proxy.injector import Injector
 from benchmarks.proxy.ledger import Ledger
 from benchmarks.proxy.link import Link
@@ -37,23 +38,30 @@ TICK: Final = 0.1
 
 
 class Proxy:
-    """Listens on a loopback ``port`` (0: any) and forwards to ``upstream``, also on loopback.
+    """Listens on a loopback port for each of ``upstreams``, and forwards what comes there to it.
 
-    Without ``booking`` the ledger holds no messages. Raises OSError when the port is taken.
+    The ports are ``ports``, in the order of the upstreams; where one is missing or 0, any. Without
+    ``booking`` the ledger holds no messages. Raises OSError when a port is taken.
     """
 
     def __init__(
-        self, upstream: tuple[str, int], port: int, token: str, *, booking: bool = True
+        self,
+        upstreams: Sequence[tuple[str, int]],
+        ports: Sequence[int],
+        token: str,
+        *,
+        booking: bool = True,
     ) -> None:
         self.ledger = Ledger(booking=booking)
-        self._upstream = upstream
+        self._upstreams = list(upstreams)
         self._links: set[Link] = set()
         self._stopping = False
         self._next_look = 0.0
         self._selector = selectors.DefaultSelector()
         self._timers = Timers()
-        self._door = Door(port, self._selector, self._accept)
-        self._injector = Injector(self._links, self._door, self.ledger, self._timers)
+        wanted = [*ports, *[0] * (len(upstreams) - len(ports))]
+        self._doors = Doors(wanted, self._selector, self._accept)
+        self._injector = Injector(self._links, self._doors, self.ledger, self._timers)
         self._link_limit = _link_limit()
         handlers = {
             "status": self._status,
@@ -67,9 +75,9 @@ class Proxy:
         self._commands = Commands(token, handlers, self._selector)
 
     @property
-    def port(self) -> int:
-        """The port that clients connect to."""
-        return self._door.port
+    def ports(self) -> list[int]:
+        """The ports that clients connect to, in the order of the upstreams."""
+        return self._doors.ports
 
     @property
     def rules(self) -> Rules:
@@ -106,11 +114,11 @@ class Proxy:
                 self.close()
 
     def close(self) -> None:
-        """Close every connection, the control port and the listener."""
+        """Close every connection, the control port and the doors."""
         for link in list(self._links):
             link.close("proxy")
         self._commands.close()
-        self._door.close()
+        self._doors.close()
         self._selector.close()
 
     def _turn(self) -> None:
@@ -131,12 +139,12 @@ class Proxy:
         wait = max(0.0, due - time.monotonic())
         return min(TICK, wait) if self._links else wait
 
-    def _accept(self, client: socket.socket) -> None:
-        generation = self.ledger.open(time.monotonic())
-        link = Link(client, self._upstream, generation, self._selector, self)
+    def _accept(self, place: int, client: socket.socket) -> None:
+        generation = self.ledger.open(time.monotonic(), place)
+        link = Link(client, self._upstreams[place], generation, self._selector, self)
         if not link.end:
             self._links.add(link)
-            self._door.room(len(self._links) < self._link_limit)
+            self._doors.room(len(self._links) < self._link_limit)
             self._injector.made(link)
 
     # -- what links need ------------------------------------------------------------------------
@@ -145,7 +153,7 @@ class Proxy:
         """Let go of a link whose sockets are closed."""
         self._links.discard(link)
         self._injector.ended(link)
-        self._door.room(len(self._links) < self._link_limit)
+        self._doors.room(len(self._links) < self._link_limit)
 
     def reached(self, link: Link, armed: Armed) -> None:
         """Fire a rule on a link."""
@@ -167,14 +175,25 @@ class Proxy:
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         generations = self.ledger.generations
+        up = sorted(
+            (link.generation for link in self._links if link.up), key=lambda one: one.number
+        )
         return {
             "generations": len(generations),
             "ready": sum(generation.ready is not None for generation in generations),
-            "up": sorted(link.generation.number for link in self._links if link.up),
+            "up": [one.number for one in up],
             "links": len(self._links),
             "faults": len(self.ledger.faults),
             "lasting": self._injector.lasting,
             "armed": len(self._injector.rules),
+            "ports": self._doors.ports,
+            "upstreams": [
+                {
+                    "address": f"{host}:{port}",
+                    "up": [one.number for one in up if one.upstream == place],
+                }
+                for place, (host, port) in enumerate(self._upstreams)
+            ],
             "now": time.monotonic(),
         }
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import processes
-from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
+from benchmarks.harness.processes import (
+    EnvironmentProblem,
+    Service,
+    proxy_arguments,
+    stop_process,
+)
 
 DEADLINE = 10.0
 
@@ -51,6 +56,19 @@ def test_a_service_ends_with_its_lifeline(broker: Service) -> None:
     assert broker.process.stdin is not None
     broker.process.stdin.close()
     assert broker.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_proxy_before_several_brokers(tmp_path: Path, remote: bool) -> None:
+    upstreams = [("127.0.0.1", 1), ("127.0.0.1", 2), ("127.0.0.1", 3)]
+    token = {"AMQPOOL_PROXY_TOKEN": "a token of the tests"}
+    service = Service("proxy", tmp_path, proxy_arguments(upstreams, remote=remote), token)
+    try:
+        ports = service.wait_ready()["ports"]
+        assert len(set(ports)) == len(upstreams)
+        assert all(map(accepts, ports))
+    finally:
+        service.stop()
 
 
 def test_a_service_that_dies_at_once_is_quoted(tmp_path: Path) -> None:

@@ -165,24 +165,24 @@ class Pair:
 
 
 class ProxyProcess:
-    """A proxy process, and the listener that is its broker."""
+    """A proxy process, and the listeners that are its brokers: one, or ``nodes`` of them."""
 
     def __init__(
         self,
         *,
         command: list[str] | None = None,
         port: int | None = None,
+        nodes: int = 1,
         arguments: tuple[str, ...] = (),
     ) -> None:
-        self.upstream = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.upstream.settimeout(DEADLINE)
-        port = port or self.upstream.getsockname()[1]
+        self.upstreams = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(nodes)]
+        for upstream in self.upstreams:
+            upstream.settimeout(DEADLINE)
+        self.upstream = self.upstreams[0]
+        ports = [port] if port else [one.getsockname()[1] for one in self.upstreams]
+        options = [option for one in ports for option in ("--upstream", f"127.0.0.1:{one}")]
         self.process = subprocess.Popen(
-            [
-                *(command or []),
-                *(sys.executable, str(MAIN), "--upstream", f"127.0.0.1:{port}", "--port", "0"),
-                *arguments,
-            ],
+            [*(command or []), sys.executable, str(MAIN), *options, "--port", "0", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "AMQPOOL_PROXY_TOKEN": TOKEN},
@@ -194,14 +194,14 @@ class ProxyProcess:
         self.control = Control(self.ready["control"], TOKEN)
         self._pairs: list[Pair] = []
 
-    def connect(self) -> socket.socket:
+    def connect(self, node: int = 0) -> socket.socket:
         """Connect a client."""
-        return socket.create_connection(("127.0.0.1", self.ready["port"]), DEADLINE)
+        return socket.create_connection(("127.0.0.1", self.ready["ports"][node]), DEADLINE)
 
-    def pair(self) -> Pair:
+    def pair(self, node: int = 0) -> Pair:
         """Connect a client and accept its upstream connection."""
-        client = self.connect()
-        broker, _ = self.upstream.accept()
+        client = self.connect(node)
+        broker, _ = self.upstreams[node].accept()
         broker.settimeout(DEADLINE)
         self._pairs.append(Pair(client, broker))
         return self._pairs[-1]
@@ -229,7 +229,8 @@ class ProxyProcess:
         for pair in self._pairs:
             pair.close()
         self.control.close()
-        self.upstream.close()
+        for upstream in self.upstreams:
+            upstream.close()
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()

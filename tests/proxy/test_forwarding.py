@@ -62,7 +62,9 @@ def test_frames_pass_both_ways_and_are_booked(proxy: ProxyProcess, tmp_path: Pat
     now = status["now"]
     assert times[-1] < now
     counts = {"generations": 1, "ready": 1, "up": [1], "links": 1, "faults": 0}
-    assert status == {**counts, "lasting": [], "armed": 0, "now": now}
+    address = "{}:{}".format(*proxy.upstream.getsockname())
+    doors = {"ports": proxy.ready["ports"], "upstreams": [{"address": address, "up": [1]}]}
+    assert status == {**counts, **doors, "lasting": [], "armed": 0, "now": now}
 
 
 def test_a_frame_waits_until_it_is_whole(proxy: ProxyProcess) -> None:
@@ -386,13 +388,13 @@ def test_its_own_end_faults_what_was_open() -> None:
     read, write = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         upstream.settimeout(DEADLINE)
-        proxy = Proxy(upstream.getsockname(), 0, TOKEN)
+        proxy = Proxy([upstream.getsockname()], [0], TOKEN)
 
         ends: list[object] = []
 
         def play() -> None:
             try:
-                client = socket.create_connection(("127.0.0.1", proxy.port), DEADLINE)
+                client = socket.create_connection(("127.0.0.1", proxy.ports[0]), DEADLINE)
                 broker, _ = upstream.accept()
                 with client, broker:
                     broker.settimeout(DEADLINE)
@@ -418,8 +420,14 @@ def test_its_own_end_faults_what_was_open() -> None:
     ("arguments", "token", "stdin", "complaint"),
     [
         (["--upstream", "192.0.2.1:5672"], TOKEN, subprocess.PIPE, "not a loopback address"),
-        (["--upstream", "127.0.0.1"], TOKEN, subprocess.PIPE, "not a loopback address"),
+        (["--upstream", "127.0.0.1"], TOKEN, subprocess.PIPE, "not an address like"),
         ([], TOKEN, subprocess.PIPE, "--upstream"),
+        (
+            ["--upstream", "127.0.0.1:1", "--port", "0", "--port", "0"],
+            TOKEN,
+            subprocess.PIPE,
+            "more --port than --upstream",
+        ),
         (["--upstream", "127.0.0.1:1"], "", subprocess.PIPE, "AMQPOOL_PROXY_TOKEN"),
         (["--upstream", "127.0.0.1:1", "--port", "99999"], TOKEN, subprocess.PIPE, "cannot listen"),
         (["--upstream", "127.0.0.1:1"], TOKEN, subprocess.DEVNULL, "must be a pipe"),
@@ -452,4 +460,4 @@ def test_it_starts_as_a_module_too() -> None:
         timeout=DEADLINE,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(json.loads(done.stdout)) == ["control", "pid", "port"]
+    assert sorted(json.loads(done.stdout)) == ["control", "pid", "port", "ports"]

@@ -129,7 +129,7 @@ def test_strings_that_are_not_utf_8_can_be_written() -> None:
 
 def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
     ledger = Ledger()
-    first, second, third = (ledger.open(float(t)) for t in (1, 2, 3))
+    first, second, third = (ledger.open(float(t), t % 2) for t in (1, 2, 3))
     first.feed(TO_CLIENT, Frame(METHOD, 0, method(0, c.Connection.OpenOk())), 1.5)
     second.feed(TO_BROKER, Frame(METHOD, 4, method(4, c.Channel.Open())), 2.5)
     first.finish("fault:rst", 5.0)
@@ -143,6 +143,7 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
         "generations": [
             {
                 "generation": 1,
+                "upstream": 1,
                 "opened": 1.0,
                 "ready": 1.5,
                 "closed": 5.0,
@@ -155,6 +156,7 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
             },
             {
                 "generation": 2,
+                "upstream": 0,
                 "opened": 2.0,
                 "ready": None,
                 "closed": 6.0,
@@ -167,6 +169,7 @@ def test_the_document_has_generations_and_faults(tmp_path: Path) -> None:
             },
             {
                 "generation": third.number,
+                "upstream": 1,
                 "opened": 3.0,
                 **nothing,
                 "faults": [{"kind": "stall", "t": 6.5, "until": None}],

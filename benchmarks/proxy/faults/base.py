@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Final, Self
 
 from benchmarks.proxy.channel import TO_BROKER, TO_CLIENT
-from benchmarks.proxy.door import Door
+from benchmarks.proxy.doors import Doors
 from benchmarks.proxy.link import Link
 from benchmarks.proxy.valve import Shape
 
@@ -84,10 +84,10 @@ class Lasting(Fault):
         """Whether connections that are made while it lasts are hit too."""
         return False
 
-    def start(self, door: Door) -> None:
+    def start(self, doors: Doors) -> None:
         """Do what concerns the proxy as a whole."""
 
-    def stop(self, door: Door) -> None:
+    def stop(self, doors: Doors) -> None:
         """Undo it."""
 
     def heal(self, links: Sequence[Link]) -> None:

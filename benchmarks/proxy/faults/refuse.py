@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.proxy.door import Door
+from benchmarks.proxy.doors import Doors
 from benchmarks.proxy.faults.base import Lasting
 from benchmarks.proxy.faults.rst import reset
 from benchmarks.proxy.link import Link
@@ -20,23 +20,23 @@ from benchmarks.proxy.link import Link
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Refuse(Lasting):
-    """The door shut."""
+    """The doors shut."""
 
     kind: ClassVar[str] = "refuse"
     ends: ClassVar[bool] = True
     everyone: ClassVar[bool] = True
 
-    def start(self, door: Door) -> None:
-        """Shut the door, before the links go: nobody who is reset may slip in again."""
-        door.shut()
+    def start(self, doors: Doors) -> None:
+        """Shut the doors, before the links go: nobody who is reset may slip in again."""
+        doors.shut()
 
     def fire(self, links: Sequence[Link]) -> float:
         """Reset the links that there are."""
         return reset(links, self.kind)
 
-    def stop(self, door: Door) -> None:
-        """Open the door."""
-        door.reopen()
+    def stop(self, doors: Doors) -> None:
+        """Open the doors."""
+        doors.reopen()
 
     def heal(self, links: Sequence[Link]) -> None:
         """There are no links to heal: they ended at the beginning."""
