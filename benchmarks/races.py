@@ -10,7 +10,7 @@ from __future__ import annotations
 from benchmarks.harness.digest import instrument_digest
 from benchmarks.harness.suite import lasting, per
 from benchmarks.schedules.measured import (
-    DEADLINE,
+    LONGEST,
     SCENARIOS,
     Searched,
     after,
@@ -37,7 +37,7 @@ class Explore:
     # which differ in the machine's drift alone compare as equal.
     number, repeat, rounds, warmup_time = 1, 6, 1, 0
 
-    @lasting(DEADLINE * (2 + len(RACES)))
+    @lasting(LONGEST)
     def setup_cache(self) -> Searched:
         return search()
 

@@ -7,10 +7,10 @@ a caller further up is handling just then, and py-amqp opens each channel inside
 on a healthy connection. 0.6.1 mended it.
 
 It owns the search for that one invariant, past all others that this version breaks too, and the
-verdict: found and told again from its token each time, or missed. It runs in the process that
-calls it, for as long as its budget says; to end it before is for the caller. Under the Python of an
-environment with that version: `python -m benchmarks.schedules.control` (0 found, 1 missed, 2 not
-there).
+verdict: found and told again from its token each time, or missed. The search runs in the process
+that calls it, for as long as its budget says; it has to be one of an environment of the library's
+own. `supervised.control_of` makes both, for asv and for `python -m benchmarks.schedules.control`
+(0 found, 1 missed, 2 the library cannot be had, 3 the search itself failed).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.clients.loader import ClientError
 
@@ -36,6 +36,9 @@ from .tokens import Token, encode
 
 DISTRIBUTION: Final = "kombu-pyamqp-threadsafe"
 PINNED: Final = "0.6.0"
+#: The environment of the control. What it stands on is pinned too, or the number of schedules would
+#: change with the day.
+REQUIREMENTS: Final = (f"{DISTRIBUTION}=={PINNED}", "kombu==5.7.0", "amqp==5.4.2")
 SCENARIO: Final = "kombu_threadsafe:publish+rpc.2"
 INVARIANT: Final = "keyerror_none"
 #: PCT's. The race needs four ordered hand-overs: a thread about to wait, another that drains, the
@@ -48,7 +51,7 @@ REPLAYS: Final = 10
 #: Runs that shrinking may take.
 SHRINK_RUNS: Final = 300
 
-FOUND, MISSED, UNAVAILABLE = 0, 1, 2
+FOUND, MISSED, UNAVAILABLE, FAILED = 0, 1, 2, 3
 
 
 def unavailable() -> str | None:
@@ -66,12 +69,21 @@ def unavailable() -> str | None:
     return None
 
 
-def control_missed(seed: int = 1) -> int:
-    """0: the control's race was found, and came again from its token each time; 1: it was not.
+def searched(seed: int) -> dict[str, Any]:
+    """One search as data: `missed` is 0 when its race was found and came again each time, else 1.
 
     Raises SchedulerFailure, and ClientError where the library is not there.
     """
-    return missed(control(seed))
+    report = control(seed)
+    return {
+        "missed": missed(report),
+        "seed": seed,
+        "schedules": report.schedules,
+        "seconds": round(report.seconds, 3),
+        "replays": 0 if report.found is None else REPLAYS,
+        "token": report.token,
+        "story": "" if report.found is None else story(report.found),
+    }
 
 
 def control(
@@ -133,26 +145,20 @@ def _small(runner: Runner, found: Outcome) -> Outcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """One search; prints what it came to as JSON, and its story."""
+    """One search in a child; prints what it came to as JSON, its story included."""
+    from .supervised import control_of  # which knows this module
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.schedules.control")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    asked = parser.parse_args(arguments)
-    why = unavailable()
-    if why is not None:
-        print(f"error: {why}", file=sys.stderr)
+    result = control_of(parser.parse_args(arguments).seed, 2 * SECONDS)
+    if "refused" in result:
+        print(f"error: {result['refused']}", file=sys.stderr)
         return UNAVAILABLE
-    report = control(asked.seed)
-    verdict = missed(report)
-    document = {
-        "missed": verdict,
-        "seed": asked.seed,
-        "schedules": report.schedules,
-        "seconds": round(report.seconds, 1),
-        "token": report.token,
-        "story": "" if report.found is None else story(report.found, report.token),
-    }
-    print(json.dumps(document))
-    return verdict
+    if "failure" in result:
+        print(f"error: {result['failure']}", file=sys.stderr)
+        return FAILED
+    print(json.dumps(result))
+    return int(result["missed"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from benchmarks.harness.environments import INSTALL_SECONDS, LOCK_SECONDS
+
 from .explore import explore, strategy
 from .hunts import Hunt, find_program
 from .races import RACES, SEEDS, Race, applicable, median_schedules, missed
@@ -36,6 +38,9 @@ DEPTH: Final = 3
 SEED: Final = 1
 #: Seconds after which the searches of one child are ended: ten times what they take.
 DEADLINE: Final = 180.0
+#: Seconds of everything at the very most: the children one after the other, and the environment of
+#: the control, which is made at the first call.
+LONGEST: Final = DEADLINE * (2 + len(RACES)) + LOCK_SECONDS + 2 * INSTALL_SECONDS
 #: Children at a time: asv measures on two processors at least.
 JOBS: Final = 2
 #: What `time_schedule` runs.
@@ -138,7 +143,7 @@ def require_mutant(searched: Searched, name: str) -> None:
 
 
 def require_control(searched: Searched) -> None:
-    """Raises NotImplementedError where its library is not installed."""
+    """Raises NotImplementedError where its library cannot be had."""
     if "refused" in searched.control:
         raise NotImplementedError(searched.control["refused"])
 

@@ -7,6 +7,7 @@ as long as the question and nothing is taken for "nothing found" that was never 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.harness.environments import peer_python
+from benchmarks.harness.processes import EnvironmentProblem
+
+from .control import REQUIREMENTS
 from .hunts import Hunt
 
 WORKER: Final = Path(__file__).with_name("worker.py")
@@ -32,12 +37,23 @@ def pursue_all(hunts: Iterable[Hunt], seconds: float) -> list[dict[str, Any]]:
 
 
 def control_of(seed: int, seconds: float) -> dict[str, Any]:
-    """`{"missed": 0 or 1}` (`control`), or `{"refused" | "failure"}`."""
-    (result,) = _supervise([{"control": seed}], seconds)
+    """What `control.searched` says, or `{"refused" | "failure"}`.
+
+    Under the Python of an environment with the control's library, which is made at the first call.
+    Where that cannot be, for want of a package index as a rule, the search is refused with the
+    reason.
+    """
+    try:
+        python = peer_python(REQUIREMENTS)
+    except EnvironmentProblem as error:
+        return {"refused": str(error)}
+    (result,) = _supervise([{"control": seed}], seconds, python)
     return result
 
 
-def _supervise(entries: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+def _supervise(
+    entries: list[dict[str, Any]], seconds: float, python: Path | None = None
+) -> list[dict[str, Any]]:
     """What the worker says of each."""
     with tempfile.TemporaryDirectory(prefix="schedules-") as name:
         folder = Path(name)
@@ -48,7 +64,8 @@ def _supervise(entries: list[dict[str, Any]], seconds: float) -> list[dict[str, 
         with (folder / "errors.log").open("wb") as log:
             # Files of its own: whoever inherits a pipe of asv's keeps asv waiting.
             process = subprocess.Popen(
-                [sys.executable, str(WORKER), str(spec)],
+                [str(python or sys.executable), str(WORKER), str(spec)],
+                env=None if python is None else _clean(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -59,6 +76,11 @@ def _supervise(entries: list[dict[str, Any]], seconds: float) -> list[dict[str, 
         words = (folder / "errors.log").read_text(errors="replace")[-2000:].strip()
     reason = f"no result: {why} after {took:.0f} s{f': {words}' if words else ''}"
     return found + [{**entry, "failure": reason} for entry in entries[len(found) :]]
+
+
+def _clean() -> dict[str, str]:
+    """The environment's variables for another Python: what this one is pointed at is not for it."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> str:

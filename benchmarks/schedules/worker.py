@@ -17,14 +17,14 @@ from typing import Any
 
 
 def _control(seed: int) -> dict[str, Any]:
-    from benchmarks.schedules.control import control_missed, unavailable
+    from benchmarks.schedules.control import searched, unavailable
     from benchmarks.schedules.outcome import SchedulerFailure
 
     why = unavailable()
     if why is not None:
         return {"refused": why}
     try:
-        return {"missed": control_missed(seed)}
+        return searched(seed)
     except SchedulerFailure as error:
         return {"failure": str(error)}
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.schedules import supervised
+from benchmarks.harness.environments import VARIABLE
+from benchmarks.schedules import control, supervised
 from benchmarks.schedules.hunts import Hunt
-from benchmarks.schedules.supervised import pursue_all
+from benchmarks.schedules.supervised import control_of, pursue_all
 
 SOUND = Hunt("acquire+acquire.1", schedules=2)
 
@@ -78,3 +80,36 @@ def test_a_search_is_ended_by_its_deadline(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_client_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (refused,) = pursue_all([Hunt(f"{tmp_path}/no.py:Nobody:acquire+acquire.1")], 60)
     assert "there is no file" in refused["refused"]
+
+
+# -- the control, under a Python of its own -----------------------------------------------------
+
+
+def test_the_control_is_refused_where_its_library_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No package index: pip's own reason, and neither a zero nor a miss."""
+    places = {VARIABLE: str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    for name, value in {**places, "PIP_CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(name, value)
+    refused = control_of(1, 60)
+    assert set(refused) == {"refused"}
+    assert f"{control.DISTRIBUTION}=={control.PINNED}" in refused["refused"]
+    assert "is a package index reachable?" in refused["refused"]
+    assert control.main(["--seed", "1"]) == control.UNAVAILABLE
+    assert "is a package index reachable?" in capsys.readouterr().err
+
+
+def test_another_python_is_pointed_at_nothing_of_this_one_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its environment is the library's own; what it does not hold is told, and is no zero."""
+    python = tmp_path / "python"
+    lines = ("#!/bin/sh", f'echo "$PYTHONPATH" >{tmp_path}/path', f'exec {sys.executable} "$@"')
+    python.write_text("\n".join(lines))
+    python.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(supervised, "peer_python", lambda requirements: python)
+    result = control_of(1, 60)
+    assert (tmp_path / "path").read_text() == "\n"
+    assert set(result) <= {"refused", "missed", "seed"}
