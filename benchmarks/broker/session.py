@@ -307,9 +307,12 @@ class Session:
 
     def _new_channel(self, frame: Frame) -> Channel:
         number = frame.channel
-        if number > self.channel_max:
+        # How many there are, not how they are numbered: so RabbitMQ takes the word.
+        if len(self.channels) >= self.channel_max:
             raise HardError(
-                530, f"channel {number} is above the negotiated channel_max of {self.channel_max}"
+                530,
+                f"number of channels opened ({len(self.channels)}) has reached the negotiated"
+                f" channel_max ({self.channel_max})",
             )
         if frame.type != METHOD:
             raise HardError(505, "expected method frame, got non method frame instead")
@@ -338,6 +341,9 @@ class Session:
             self._deadline = None
             self.reply(0, commands.Connection.OpenOk())
             self.heed_alarm()
+        elif self.state is State.OPEN and isinstance(method, commands.Connection.UpdateSecret):
+            # For tokens that expire. A password does not: RabbitMQ takes any, and so do we.
+            self.reply(0, commands.Connection.UpdateSecretOk())
         else:
             raise HardError(504, f"unexpected method in connection state {self.state.value}")
 

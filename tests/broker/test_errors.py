@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pamqp import commands
 
+from benchmarks.broker.core import Broker, Settings
 from benchmarks.wire.frames import BODY, HEADER, METHOD, frame
 
 Q, B, E, C = commands.Queue, commands.Basic, commands.Exchange, commands.Channel
@@ -181,9 +182,14 @@ def test_a_frame_on_a_channel_that_is_not_open(peer):
     ]
 
 
-def test_channel_max_is_kept(peer):
-    assert peer(2047, C.Open()) == [(2047, "Channel.OpenOk", "")]
-    assert peer(2048, C.Open())[0][1:3] == ("Connection.Close", 530)
+def test_channel_max_limits_how_many_channels_are_open_at_a_time(connect_to):
+    peer = connect_to(Broker(Settings(channel_max=3)))  # channel 1 is open
+    for number in (65535, 4):
+        assert peer(number, C.Open()) == [(number, "Channel.OpenOk", "")]
+    close = C.Close(reply_code=200, reply_text="", class_id=0, method_id=0)
+    assert peer(4, close, C.Open()) == [(4, "Channel.CloseOk"), (4, "Channel.OpenOk", "")]
+    text = "NOT_ALLOWED - number of channels opened (3) has reached the negotiated channel_max (3)"
+    assert peer(2, C.Open()) == [(0, "Connection.Close", 530, text, 0, 0)]
 
 
 METHOD_FRAME = frame(METHOD, 1, b"\0\x3c\0\x28\0\0\0\x01k\0")

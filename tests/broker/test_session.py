@@ -54,6 +54,18 @@ def test_a_wrong_password(connect, login, answer):
     assert peer.session.wants_close
 
 
+def test_a_new_secret_is_taken_at_any_time_once_the_connection_is_open(connect):
+    peer = connect()
+    for _ in range(2):
+        assert peer(0, N.UpdateSecret(new_secret="s", reason="r")) == [
+            (0, "Connection.UpdateSecretOk")
+        ]
+    early = connect(handshake=False)
+    early.feed(PROTOCOL_HEADER)
+    (event,) = early(0, N.UpdateSecret(new_secret="s", reason="r"))
+    assert event[1:3] == ("Connection.Close", 504)
+
+
 def test_user_and_password_are_configurable_and_hidden(connect_to, login):
     settings = Settings(user="ann", password="s3cret")
     assert "s3cret" not in repr(settings)
