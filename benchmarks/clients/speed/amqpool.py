@@ -55,6 +55,12 @@ class _Leased(Session):
         except DrainTimeout:
             pass  # nothing came
 
+    def flush(self) -> None:
+        self._channel.flush(PATIENCE)
+
+    def abandon(self) -> None:
+        self._lease.release()
+
     def close(self) -> None:
         self._lease.release()
 

@@ -16,6 +16,8 @@ from benchmarks.wire.url import Endpoint
 
 #: What a client may not be able to do, beside publishing.
 CONSUME, CONFIRM, LEASE, DRAIN, RECOVER = "consume", "confirm", "lease", "drain", "recover"
+#: What only a client that shares one connection between threads can be asked.
+SHARE = "share"
 #: Properties of every message, for every client alike: transient, of a stated type.
 CONTENT_TYPE, DELIVERY_MODE = "application/octet-stream", 1
 #: Seconds of any one wait of a client: far more than anything here takes.
@@ -31,6 +33,10 @@ class Session(ABC):
     def publish(self, queue: str, body: bytes) -> None:
         """Publish to a queue, through the default exchange."""
 
+    def flush(self) -> None:
+        """Let nothing that was published be left for a later call to send."""
+        return
+
     def publish_confirmed(self, queue: str, body: bytes) -> None:
         """Publish, and return when the broker has confirmed it."""
         raise NotImplementedError
@@ -42,6 +48,10 @@ class Session(ABC):
     def drain(self, timeout: float) -> None:
         """Wait for whatever comes, for so many seconds at most; that nothing came is no error."""
         raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Let go of it, now that its connection is gone."""
+        return
 
     @abstractmethod
     def close(self) -> None:
@@ -55,7 +65,7 @@ class Speed(ABC):
     name: ClassVar[str]
     #: Pinned, for an environment of its own; empty: what runs the command has it.
     requirements: ClassVar[tuple[str, ...]] = ()
-    #: Whether all threads share one connection.
+    #: Whether all threads share one connection; else each has one of its own.
     shares: ClassVar[bool] = True
     cannot: ClassVar[frozenset[str]] = frozenset()
 

@@ -7,6 +7,7 @@ are kombu's `confirm_publish` transport option. The second class sets `dedicated
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from typing import Any, ClassVar
 
 from benchmarks.clients.requirements import KOMBU_THREADSAFE
@@ -15,9 +16,15 @@ from benchmarks.clients.speed.pyamqp import ChannelSession
 
 #: What `ensure` is told, as in the adapter for the trials.
 RETRIES = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+#: Seconds of one wait for a channel, as in the adapter for the trials: the release of a dead
+#: channel wakes nobody.
+WAIT = 0.25
 
 
 class _Pooled(ChannelSession):
+    def abandon(self) -> None:
+        self._channel.release()
+
     def close(self) -> None:
         self._channel.release()
 
@@ -44,11 +51,19 @@ class KombuThreadsafeSpeed(Speed):
         self._connection.connect()
 
     def session(self) -> Session:
-        channel = self._connection.ensure(self._connection, self._take, **RETRIES)()
-        return _Pooled(channel.connection, channel)
+        from kombu.exceptions import ChannelLimitExceeded
+
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                channel = self._connection.ensure(self._connection, self._take, **RETRIES)()
+                return _Pooled(channel.connection, channel)
+            except ChannelLimitExceeded:
+                if time.monotonic() > deadline:
+                    raise
 
     def _take(self) -> Any:
-        return self._connection.default_channel_pool.acquire(block=True, timeout=PATIENCE)
+        return self._connection.default_channel_pool.acquire(block=True, timeout=WAIT)
 
     def connected(self) -> bool:
         return bool(self._connection.connected)

@@ -63,6 +63,9 @@ class ChannelSession(Session):
 
 
 class _Connected(ChannelSession):
+    def abandon(self) -> None:
+        self._connection.collect()
+
     def close(self) -> None:
         self._connection.close()
 

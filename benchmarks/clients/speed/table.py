@@ -15,6 +15,7 @@ SPEEDS = {
     "pyamqp": ("pyamqp", "PyamqpSpeed"),
     "kombu_threadsafe": ("kombu_threadsafe", "KombuThreadsafeSpeed"),
     "kombu_threadsafe_drainer": ("kombu_threadsafe", "KombuThreadsafeDrainerSpeed"),
+    FLOOR: ("floor", "Floor"),
     "amqpstorm": ("amqpstorm", "AmqpstormSpeed"),
 }
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.clients.speed.base import Session, Speed
+from benchmarks.proxy.control import Control
 from benchmarks.wire.client import WireClient
 from benchmarks.wire.url import Endpoint
 
@@ -32,12 +33,13 @@ PATIENCE = 120.0
 
 @dataclass
 class Sample:
-    """What one round measured. ``values``: figures of the work's own, by name."""
+    """What one round measured. ``seconds`` is 0 where a work times single events instead."""
 
     operations: int
     seconds: float
     cpu_s: float
-    values: dict[str, float] = field(default_factory=dict)
+    #: Measured values in milliseconds, messages or bytes, in the order in which they came.
+    series: dict[str, list[float]] = field(default_factory=dict)
 
 
 class CrewError(Exception):
@@ -48,8 +50,15 @@ class Bench:
     """``endpoint`` is where the client connects, ``broker`` the broker itself."""
 
     def __init__(
-        self, kind: type[Speed], endpoint: Endpoint, broker: Endpoint, prefix: str
+        self,
+        kind: type[Speed],
+        endpoint: Endpoint,
+        broker: Endpoint,
+        prefix: str,
+        proxy: Control | None = None,
     ) -> None:
+        #: What breaks connections, where the client connects through it.
+        self.proxy = proxy
         self.kind = kind
         self.endpoint = endpoint
         self.prefix = prefix
@@ -75,6 +84,10 @@ class Bench:
         self.wire.queue_purge(name)
         return name
 
+    def queue_names(self) -> list[str]:
+        """Those declared so far."""
+        return list(self._queues)
+
     def held(self, queue: str) -> int:
         """Messages in the queue, by the broker's own word."""
         return self.wire.queue_declare(queue, durable=False, passive=True).message_count
@@ -86,6 +99,15 @@ class Bench:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the broker holds {self.held(queue)} of {count} messages")
             time.sleep(LOOK)
+
+    def kill(self) -> float:
+        """Reset the client's connections; returns when, in perf_counter's seconds."""
+        assert self.proxy is not None
+        fired = self.proxy.fault("rst")
+        if not fired["fired"]:
+            raise CrewError(f"no connection could be reset: {fired.get('why')}")
+        # The proxy's clock is time.monotonic(), which every process reads alike.
+        return time.perf_counter() - (time.monotonic() - fired["t"])
 
     def close(self) -> None:
         for name in self._queues:
@@ -102,16 +124,20 @@ class Bench:
         work: Callable[[int, Any], None],
         finish: Callable[[Any], None],
         until: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Sample:
         """``prepare``, ``work`` and ``finish`` in each of so many threads; ``work`` is timed.
 
-        ``until`` runs here, behind the last of them and before the clock stops. Raises CrewError.
+        ``meanwhile`` runs here while they work, ``until`` behind the last of them and before the
+        clock stops. Raises CrewError.
         """
         crew = _Crew(threads, prepare, work, finish)
         try:
             crew.ready()
             cpu, start = _cpu(), time.perf_counter()
             crew.go()
+            meanwhile()
+            crew.done()
             until()
             seconds, used = time.perf_counter() - start, _cpu() - cpu
         except BaseException as error:
@@ -193,8 +219,11 @@ class _Crew:
             time.sleep(LOOK)
 
     def go(self) -> None:
-        """Let them begin; returns when the last is done."""
+        """Let them begin."""
         self._start.wait(PATIENCE)
+
+    def done(self) -> None:
+        """Wait until the last one is."""
         self._done.wait(PATIENCE)
 
     def end(self) -> None:

@@ -39,13 +39,17 @@ def main(path: str) -> None:
     from benchmarks.clients.speed.table import load_speed
     from benchmarks.harness.speed.bench import Bench
     from benchmarks.harness.speed.works import WORKS
+    from benchmarks.proxy.control import Control
     from benchmarks.wire.url import parse_amqp_url
 
     spec = json.loads(Path(path).read_text())
     work = WORKS[spec["work"]]
     kind = load_speed(spec["client"])
     endpoint, broker = parse_amqp_url(spec["url"]), parse_amqp_url(spec["broker"])
-    bench = Bench(kind, endpoint, broker, spec["prefix"])
+    proxy = None
+    if spec["proxy"] is not None:
+        proxy = Control(spec["proxy"]["port"], spec["proxy"]["token"], timeout=10.0)
+    bench = Bench(kind, endpoint, broker, spec["prefix"], proxy)
     answer({"version": kind(endpoint, 1).version})
     orders: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), name="lifeline", daemon=True).start()
@@ -64,6 +68,8 @@ def _listen(orders: queue.SimpleQueue[int | None]) -> None:
         orders.put(int(line))
     orders.put(None)
     time.sleep(GRACE)
+    # It hangs in the client: where, is in its standard error.
+    faulthandler.dump_traceback(all_threads=True)
     os._exit(1)
 
 

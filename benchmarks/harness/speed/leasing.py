@@ -13,6 +13,8 @@ from benchmarks.harness.workload.leasing import SHORT_DRAIN
 #: The scenario whose operations are mixed, in its proportions.
 SCENARIO = SCENARIOS["chaos_no_deadlock"]
 SEED = 1
+#: Channels of the pool that ten threads share, and five hundred.
+CHANNELS = 10
 
 
 def lease(bench: Bench, threads: int, count: int) -> Sample:
@@ -26,6 +28,33 @@ def lease(bench: Bench, threads: int, count: int) -> Sample:
 
     try:
         return bench.timed(count, threads, lambda number: client.session().close(), work, _nothing)
+    finally:
+        client.close()
+
+
+def turn(bench: Bench, threads: int, count: int) -> Sample:
+    """Acquire, publish, release: what a web application does in each request.
+
+    A pool of CHANNELS, however many threads there are.
+    """
+    queue, body, share = bench.queue(), bench.body, shares(count, threads)
+    client = bench.client(CHANNELS)
+
+    def work(number: int, nothing: None) -> None:
+        for _ in range(share[number]):
+            session = client.session()
+            session.publish(queue, body)
+            session.close()
+
+    try:
+        return bench.timed(
+            count,
+            threads,
+            _nothing,
+            work,
+            _nothing,
+            lambda: bench.until_held(queue, count),
+        )
     finally:
         client.close()
 
@@ -77,5 +106,5 @@ def _operations(client: Speed, queue: str, body: bytes) -> dict[str, Callable[[]
     }
 
 
-def _nothing(mine: None) -> None:
-    """Nobody holds anything."""
+def _nothing(mine: object) -> None:
+    """Nobody holds anything before or after."""

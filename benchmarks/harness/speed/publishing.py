@@ -15,6 +15,7 @@ def publish(bench: Bench, threads: int, count: int) -> Sample:
         send = session.publish
         for _ in range(share[number]):
             send(queue, body)
+        session.flush()
 
     try:
         return bench.sessions(client, threads, count, work, lambda: bench.until_held(queue, count))

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.harness.processes import stop_process
 from benchmarks.harness.speed import child
 from benchmarks.harness.speed.bench import QUEUES, Sample, queue_name
+from benchmarks.harness.speed.works import WORKS
 from benchmarks.wire.client import WireClient
 from benchmarks.wire.url import Endpoint
 
@@ -33,10 +34,12 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the client connects, and the broker itself (the same, but for works with a proxy)."""
+    """A broker, and the proxy before it for works that break connections."""
 
-    endpoint: Endpoint
     broker: Endpoint
+    #: Where to connect instead, and how to ask for faults.
+    proxied: Endpoint | None = None
+    control: tuple[int, str] | None = None
 
 
 class Runner:
@@ -84,13 +87,20 @@ class Runner:
 
     def _start(self) -> subprocess.Popen[bytes]:
         spec = self._folder / f"{self.work}-{self.client}.json"
-        document = {
+        place = self._place
+        document: dict[str, Any] = {
             "client": self.client,
             "work": self.work,
-            "url": self._place.endpoint.url,
-            "broker": self._place.broker.url,
+            "url": place.broker.url,
+            "broker": place.broker.url,
             "prefix": self._prefix,
+            "proxy": None,
         }
+        if WORKS[self.work].proxied:
+            assert place.proxied is not None
+            assert place.control is not None
+            document["url"] = place.proxied.url
+            document["proxy"] = dict(zip(("port", "token"), place.control, strict=True))
         spec.touch(mode=0o600)
         spec.write_text(json.dumps(document))
         with self._stderr.open("wb") as err:
