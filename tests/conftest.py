@@ -9,6 +9,28 @@ from typing import Any
 
 import pytest
 
+#: What a test of the corpus calls a token that is not for the source that is here.
+STALE_TOKEN = "stale token"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A stale token fails nothing, since its search stands in for it; but it is told."""
+    stale = sorted(
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == STALE_TOKEN
+    )
+    if stale:
+        terminalreporter.section("stale tokens", blue=True)
+        terminalreporter.line(
+            f"{len(stale)} tokens of benchmarks/schedules/corpus.json are of another source; their"
+            f" searches were run instead: {', '.join(stale)}"
+        )
+        terminalreporter.line("new ones, in a minute: python -m tools.corpus --refresh")
+
 
 def _patchable() -> dict[tuple[str, ...], Any]:
     """What stands in the pool's modules and classes: a mutant that is loaded here replaces some."""

@@ -164,19 +164,27 @@ def _share(hunt: Hunt, deadline: float | None, left: int) -> Hunt:
 
 
 def _search(hunt: Hunt, progress: Callable[[Report], None] | None) -> _Searched:
-    """What was found there before, first; then the search. Raises ClientError."""
+    """What was found there before, first; then the search. Raises ClientError.
+
+    A token that is stale is not run: the search that found it is.
+    """
     known = of_program(hunt.program)
-    tokens = [entry.token for entry in known if entry.token]
+    stale = [entry for entry in known if entry.stale]
+    tokens = [entry.token for entry in known if entry.token and entry not in stale]
+
+    def searched(of: Hunt, report: Report) -> _Searched:
+        return _Searched(of, {**document(of, report), "stale_tokens": len(stale)})
+
     try:
         for entry in known:
-            if entry.mended:
+            if entry.mended or entry in stale:
                 report = pursue(replace(entry.hunt, seconds=hunt.seconds), progress=progress)
                 if report.found is not None:
-                    return _Searched(entry.hunt, document(entry.hunt, report))
+                    return searched(entry.hunt, report)
         report = pursue(hunt, tokens=tokens, progress=progress)
     except SchedulerFailure as error:
         return _Searched(hunt, {"failure": str(error)})
-    return _Searched(hunt, document(hunt, report))
+    return searched(hunt, report)
 
 
 def _progress(show: Show, number: int, of: int) -> Callable[[Report], None]:
@@ -207,6 +215,10 @@ def _tell(searched: _Searched) -> None:
         f"  {found['races']} races",
         flush=True,
     )
+    stale = found["stale_tokens"]
+    if stale:
+        what = "a known token is" if stale == 1 else f"{stale} known tokens are"
+        print(f"    {what} of another source or Python, and was searched for again instead")
     finding = found["finding"]
     if finding is not None:
         print(f"\n{finding['story']}\n")

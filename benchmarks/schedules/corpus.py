@@ -2,9 +2,10 @@
 
 Owns `corpus.json` beside it. An entry holds a finding in two forms. The *token* is one order and
 is run again in no time, but it binds to source, interpreter and granularity: on any other it is
-void and is passed over. The *hunt* (scenario, strategy, depth, seed, and a bound within which it
-was found) takes as long as it took, and holds for whatever the source has become. So an entry of a
-bug that was mended is kept by its hunt, which must find nothing any more.
+*stale* and counts for nothing. The *hunt* (scenario, strategy, depth, seed, and a bound within
+which it was found) takes as long as it took, and holds for whatever the source has become: it
+stands in for a stale token until `python -m tools.corpus --refresh` has written a new one. An entry
+of a bug that was mended is kept by its hunt, which must find nothing any more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from .hunts import Hunt
+from .hunts import Hunt, find_program
+from .tokens import decode
 
 FILE: Final = Path(__file__).with_name("corpus.json")
 
@@ -44,6 +46,13 @@ class Entry:
     def hunt(self) -> Hunt:
         """The durable form."""
         return Hunt(self.program, self.strategy, self.depth, self.seed, self.schedules)
+
+    @property
+    def stale(self) -> bool:
+        """Whether its token is for another source or Python. Raises BadToken, as `find_program`."""
+        if not self.token:
+            return False
+        return decode(self.token).digest != find_program(self.program).digest()
 
     @classmethod
     def from_result(cls, result: Mapping[str, Any], of: str) -> Entry:

@@ -7,6 +7,8 @@ found to the very source it was found in.
 
 from __future__ import annotations
 
+import ast
+import functools
 import gc
 import hashlib
 import os
@@ -56,13 +58,18 @@ class Program:
         return file.startswith(self.sources)
 
     def digest(self) -> bytes:
-        """Names source, interpreter and granularity: a token holds for this alone."""
+        """Names source, interpreter and granularity: a token holds for this alone.
+
+        Of the source only what decides where a thread can be interrupted: comments, layout and
+        docstrings do not, but at each line layout does.
+        """
+        text = bytes if self.granularity == "line" else _structure
         total = hashlib.sha256()
         total.update(f"{sys.implementation.cache_tag} {self.granularity} {self.name}".encode())
         for source in self.sources:
             path = Path(source)
             for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-                total.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+                total.update(file.name.encode() + b"\0" + text(file.read_bytes()) + b"\0")
         return total.digest()[:DIGEST_BYTES]
 
 
@@ -122,6 +129,18 @@ class Runner:
         if isinstance(strategy, Replay):
             outcome.diverged = strategy.diverged or strategy.left_over
         return outcome
+
+
+@functools.cache
+def _structure(source: bytes) -> bytes:
+    """The syntax tree without docstrings and places."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                del node.body[0]
+    return ast.dump(tree).encode()
 
 
 def folder(module_file: str) -> str:

@@ -51,6 +51,15 @@ def control_of(seed: int, seconds: float) -> dict[str, Any]:
     return result
 
 
+def replay_of(token: str, times: int, seconds: float) -> dict[str, Any]:
+    """`{"token", "shown", "invariant", "detail"}`, or `{"token", "refused" | "failure"}`.
+
+    `shown`: how many of the runs made all its choices and came to the same finding as the first.
+    """
+    (result,) = _supervise([{"token": token, "times": times}], seconds)
+    return result
+
+
 def _supervise(
     entries: list[dict[str, Any]], seconds: float, python: Path | None = None
 ) -> list[dict[str, Any]]:

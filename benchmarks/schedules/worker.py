@@ -1,8 +1,9 @@
 """Hunts in a process of their own. Launched by file path: ``python worker.py SPEC.json``.
 
-It writes one line of JSON for each hunt as soon as it has ended, so that what was found before a
-crash is not lost. Its standard input is a lifeline: when the parent goes away it closes, and this
-process ends. It always ends by ``os._exit``: a client may leave threads that no exit outlives.
+Also a token's order, and the control's search. It writes one line of JSON for each as soon as it
+has ended, so that what was found before a crash is not lost. Its standard input is a lifeline: when
+the parent goes away it closes, and this process ends. It always ends by ``os._exit``: a client may
+leave threads that no exit outlives.
 """
 
 from __future__ import annotations
@@ -29,6 +30,31 @@ def _control(seed: int) -> dict[str, Any]:
         return {"failure": str(error)}
 
 
+def _replay(entry: dict[str, Any]) -> dict[str, Any]:
+    from benchmarks.clients.loader import ClientError
+    from benchmarks.schedules.explore import replay
+    from benchmarks.schedules.hunts import find_program
+    from benchmarks.schedules.outcome import SchedulerFailure
+    from benchmarks.schedules.tokens import BadToken
+
+    try:
+        outcomes = replay(entry["token"], find_program, entry["times"])
+    except (BadToken, ClientError) as error:
+        return {**entry, "refused": str(error)}
+    except SchedulerFailure as error:
+        return {**entry, "failure": str(error)}
+    finding = outcomes[0].finding
+    return {
+        **entry,
+        "shown": sum(
+            not each.diverged and each.finding is not None and each.finding == finding
+            for each in outcomes
+        ),
+        "invariant": finding and finding.invariant,
+        "detail": finding and finding.detail,
+    }
+
+
 def _result(entry: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.clients.loader import ClientError
     from benchmarks.schedules.hunts import Hunt, document, pursue
@@ -36,6 +62,8 @@ def _result(entry: dict[str, Any]) -> dict[str, Any]:
 
     if "control" in entry:
         return _control(entry["control"])
+    if "token" in entry:
+        return _replay(entry)
     hunt = Hunt(**entry["hunt"])
     try:
         return document(hunt, pursue(hunt))

@@ -15,6 +15,7 @@ from benchmarks.schedules import corpus
 from benchmarks.schedules.corpus import Entry
 from benchmarks.schedules.explore import Report
 from benchmarks.schedules.outcome import SchedulerFailure
+from benchmarks.schedules.tokens import Token, encode
 
 ROOT = Path(__file__).parents[2]
 #: Found by the first order or the second, with seed 1.
@@ -247,7 +248,6 @@ def test_a_token_holds_for_one_client(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_token_whose_order_breaks_nothing_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     from benchmarks.schedules.hunts import find_program
-    from benchmarks.schedules.tokens import Token, encode
 
     program = find_program("acquire+acquire.1")
     assert cli.main(["replay", encode(Token(program.name, program.digest(), []))]) == 0
@@ -298,3 +298,27 @@ def test_a_bug_that_was_mended_is_searched_for_first_and_reported_if_it_is_back(
     assert explore("publish+kill.1", "--client", RACY, "--schedules", "1", "--json", "-") == 1
     (search,) = json.loads(capsys.readouterr().out)["searches"]
     assert (search["hunt"]["seed"], search["hunt"]["schedules"]) == (7, 300)
+
+
+def test_a_token_that_is_stale_is_searched_for_again_and_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not run: what it would show now would be another order."""
+    name = f"{RACY}:publish+kill.1"
+    stale = encode(Token(name, b"else", []))
+    file = tmp_path / "found.json"
+    words = ("publish+kill.1", "--client", RACY, "--schedules", "1", "--json", str(file))
+    told = "a known token is of another source or Python, and was searched for again instead"
+    keep(monkeypatch, tmp_path, [known(program=name, token=stale, seed=7, schedules=300)])
+    assert explore(*words) == 1
+    assert told in capsys.readouterr().out
+    (search,) = json.loads(file.read_text())["searches"]
+    assert (search["hunt"]["seed"], search["hunt"]["schedules"]) == (7, 300)
+    assert search["stale_tokens"] == 1
+    # In vain (the first order is the default one), and then the search that was asked for.
+    entry = known(program=name, token=stale, strategy="dfs", depth=1, schedules=1)
+    keep(monkeypatch, tmp_path, [entry])
+    assert explore(*words, "--strategy", "dfs", "--depth", "3") == 0
+    assert told in capsys.readouterr().out
+    (search,) = json.loads(file.read_text())["searches"]
+    assert (search["hunt"]["depth"], search["stale_tokens"]) == (3, 1)

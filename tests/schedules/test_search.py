@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -377,6 +378,33 @@ def test_a_token_for_another_source_or_program_is_refused() -> None:
         replay(token, PROGRAMS.__getitem__)
     with pytest.raises(BadToken, match="no program"):
         replay(token, {}.__getitem__)
+
+
+SOURCE = '"""What it is."""\n\ndef f(x):\n    return x + 1\n'
+SAME = '"""Else."""\n# why\ndef f(\n    x,\n):\n    "what"\n    return (x + 1)  # one more\n'
+
+
+@pytest.mark.parametrize(
+    ("granularity", "source", "stale"),
+    [
+        ("access", SAME, False),
+        ("sync", SAME, False),
+        ("line", SAME, True),
+        ("access", SOURCE.replace("1", "2"), True),
+        ("access", SOURCE.replace("f(x)", "g(x)"), True),
+    ],
+)
+def test_what_decides_no_order_makes_no_token_stale(
+    tmp_path: Path, granularity: str, source: str, stale: bool
+) -> None:
+    """Comments, layout and docstrings: but layout decides what a line is."""
+    file = tmp_path / "code.py"
+    program = Program("p", lambda: None, (f"{tmp_path}/",), granularity)
+    digests = []
+    for text in (SOURCE, source):
+        file.write_text(text)
+        digests.append(program.digest())
+    assert (digests[0] != digests[1]) is stale
 
 
 def test_known_tokens_are_replayed_first() -> None:

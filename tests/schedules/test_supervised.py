@@ -11,7 +11,8 @@ import pytest
 from benchmarks.harness.environments import VARIABLE
 from benchmarks.schedules import control, supervised
 from benchmarks.schedules.hunts import Hunt
-from benchmarks.schedules.supervised import control_of, pursue_all
+from benchmarks.schedules.supervised import control_of, pursue_all, replay_of
+from benchmarks.schedules.tokens import Token, decode, encode
 
 SOUND = Hunt("acquire+acquire.1", schedules=2)
 
@@ -80,6 +81,20 @@ def test_a_search_is_ended_by_its_deadline(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_client_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (refused,) = pursue_all([Hunt(f"{tmp_path}/no.py:Nobody:acquire+acquire.1")], 60)
     assert "there is no file" in refused["refused"]
+
+
+def test_a_token_is_run_again_and_counted_or_refused_for_its_reason() -> None:
+    hunt = Hunt("model:inverted-locks", schedules=500)
+    (race,) = pursue_all([hunt], 60)
+    token = race["finding"]["token"]
+    shown = replay_of(token, 3, 60)
+    assert (shown["shown"], shown["invariant"]) == (3, "deadlocks")
+    assert shown["detail"] == race["finding"]["detail"]
+    other = encode(Token(hunt.program, b"else", []))
+    assert "another source" in replay_of(other, 3, 60)["refused"]
+    sound = encode(Token(hunt.program, decode(token).digest, []))
+    nothing = replay_of(sound, 3, 60)
+    assert (nothing["shown"], nothing["invariant"], nothing["detail"]) == (0, None, None)
 
 
 # -- the control, under a Python of its own -----------------------------------------------------
