@@ -38,9 +38,8 @@ explore: $(STAMP) ## ten minutes of search over thread schedules: scenario, sche
 overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
 	$(PY) -m tools.overhead $(ARGS)
 
-conformance: $(STAMP) ## py-amqp's own integration suite against the embedded broker; other clients' adapters
-	$(PY) tools/conformance.py
-	$(PY) -m pytest -m conformance tests/clients $(ARGS)
+conformance: $(STAMP) ## the suites of py-amqp, aiormq, rabbitpy against the embedded broker; clients' adapters
+	$(PY) -m pytest -m conformance -s tests/conformance tests/clients $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m ruff format --check .
