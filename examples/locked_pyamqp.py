@@ -378,7 +378,11 @@ class Locked(Client):
     def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
         declared = self._guarded(
             lambda: handle.handle.channel.queue_declare(
-                queue, passive=passive, durable=durable, auto_delete=False
+                queue,
+                passive=passive,
+                durable=durable,
+                auto_delete=False,
+                arguments=dict(self.queue_arguments),
             ),
             handle,
         )

@@ -164,7 +164,11 @@ class AmqpoolClient(Client):
 
     def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
         declared = handle.channel.queue_declare(
-            queue, passive=passive, durable=durable, auto_delete=False
+            queue,
+            passive=passive,
+            durable=durable,
+            auto_delete=False,
+            arguments=dict(self.queue_arguments),
         )
         return str(declared.queue)
 

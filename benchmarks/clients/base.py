@@ -11,8 +11,9 @@ An adapter from outside the tree is given as ``--client path/to/file.py:ClassNam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 
@@ -89,6 +90,8 @@ class Client(ABC):
     #: Of the run; set on the instance before ``open``. What an adapter or its library draws at
     #: random is drawn from it.
     seed: int = 0
+    #: What queues are declared with, which the broker decides; set on the instance before ``open``.
+    queue_arguments: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, urls: list[str], size: int) -> None:
         self.urls = urls
@@ -202,7 +205,8 @@ class Client(ABC):
 
     @abstractmethod
     def declare(self, handle: Any, queue: str, passive: bool, durable: bool = True) -> str:
-        """queue.declare, not exclusive, no auto-delete; returns the name the broker answered."""
+        """queue.declare with ``queue_arguments``, not exclusive, no auto-delete; returns the name
+        that the broker answered."""
 
     @abstractmethod
     def close(self, timeout: float) -> None:

@@ -373,7 +373,11 @@ class KombuThreadsafe(Client):
         declared = self._on(
             handle,
             lambda channel: channel.queue_declare(
-                queue, passive=passive, durable=durable, auto_delete=False
+                queue,
+                passive=passive,
+                durable=durable,
+                auto_delete=False,
+                arguments=dict(self.queue_arguments),
             ),
         )
         return str(declared.queue)

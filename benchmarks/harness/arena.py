@@ -20,21 +20,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.base import Client, Outgoing, Receipt
 from benchmarks.clients.loader import load_client
+from benchmarks.harness.brokers import BrokerChoice, choose_broker, start_broker
 from benchmarks.harness.history import History
+from benchmarks.harness.kinds import EMBEDDED
 from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.nemesis import Nemesis
 from benchmarks.harness.plan import BODY_BYTES, Plan, Step, body_of, make_plan
-from benchmarks.harness.processes import Service, proxy_arguments
+from benchmarks.harness.processes import Service
 from benchmarks.harness.progress import Progress, Slot
 from benchmarks.harness.recorder import Recorder
 from benchmarks.harness.scenarios import Load
-from benchmarks.harness.supervise import PASSWORD, USER
+from benchmarks.harness.windows import RECOVERABLE
 from benchmarks.harness.workload import RETRY_PAUSE, Consumer, Context, Worker
 from benchmarks.proxy.control import Control
 from benchmarks.wire.client import WireClient
@@ -55,12 +58,15 @@ TOLD_AT_MOST = 10
 
 
 class Arena:
-    """``channels`` is the size of the pool; ``proxied`` puts the fault proxy in between.
+    """``channels`` is the size of the pool; ``proxied`` puts the fault proxy in between;
+    ``broker`` is the kind of broker, or the label of one that runs.
 
     Raises EnvironmentProblem and WireError: what our own services fail at, never the client.
     """
 
-    def __init__(self, client: str, channels: int, *, proxied: bool) -> None:
+    def __init__(
+        self, client: str, channels: int, *, proxied: bool, broker: str = EMBEDDED
+    ) -> None:
         self.name = f"arena-{secrets.token_hex(3)}"
         self.queue = f"amqpool.{self.name}"
         self._stop = threading.Event()
@@ -72,34 +78,38 @@ class Arena:
         #: What close() ends, last come first.
         self._ends = ExitStack()
         try:
-            port = self._start(proxied)
-            url = f"amqp://{USER}:{PASSWORD}@127.0.0.1:{port}/"
-            self._client: Client = load_client(client)([url], channels)
+            urls = self._start(choose_broker(broker), proxied)
+            self._client: Client = load_client(client)(urls, channels)
+            self._client.queue_arguments = self._running.queue_arguments
         except BaseException:
             self._ends.close()
             raise
         self._ends.callback(self._close_client)
         self._open(time.monotonic() + 2 * self._client.bounds.operation)
 
-    def _start(self, proxied: bool) -> int:
-        """Start the services; returns the port that the client connects to."""
+    def _start(self, choice: BrokerChoice, proxied: bool) -> list[str]:
+        """Start the services; returns the URLs that the client connects to."""
         self._folder = Path(tempfile.mkdtemp(prefix="amqpool-arena-"))
         self._ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
-        port = int(self._service("broker", "--port", "0")["port"])
-        self._broker = self._ends.enter_context(WireClient("127.0.0.1", port, USER, PASSWORD))
-        self._broker.queue_declare(self.queue, durable=True)
+        self._running = start_broker(choice, self._folder)
+        self._ends.callback(self._running.stop)
+        endpoints = self._running.endpoints
+        self._broker = self._ends.enter_context(WireClient.to(endpoints[0]))
+        arguments = dict(self._running.queue_arguments)
+        self._broker.queue_declare(self.queue, durable=True, arguments=arguments)
+        self._ends.callback(self._broker.queue_delete, self.queue)
         if not proxied:
-            return port
+            return [endpoint.url for endpoint in endpoints]
         token = secrets.token_hex(16)
-        options = proxy_arguments([("127.0.0.1", port)])
-        ready = self._service("proxy", *options, AMQPOOL_PROXY_TOKEN=token)
+        words = self._running.upstreams()
+        proxy = Service("proxy", self._folder, words, {"AMQPOOL_PROXY_TOKEN": token})
+        self._ends.callback(proxy.stop)
+        ready = proxy.wait_ready()
         self._control = self._ends.enter_context(Control(ready["control"], token, timeout=10.0))
-        return int(ready["port"])
-
-    def _service(self, name: str, *arguments: str, **environment: str) -> dict[str, Any]:
-        service = Service(name, self._folder, arguments, environment)
-        self._ends.callback(service.stop)
-        return service.wait_ready()
+        return [
+            replace(endpoint, host="127.0.0.1", port=port).url
+            for endpoint, port in zip(endpoints, ready["ports"], strict=True)
+        ]
 
     def close(self) -> None:
         """End consumers, client and services, and tell what failed meanwhile."""
@@ -169,7 +179,7 @@ class Arena:
         self._join(threads, deadline)
         context.aborted.set()
         for signature in context.recorder.snapshot()["signatures"]:
-            if signature["kind"] == "unexpected":
+            if signature["kind"] != RECOVERABLE:
                 self._note(f"{signature['operation']}: {signature['type']}({signature['text']})")
 
     def _context(self, nemesis: Nemesis | None = None) -> Context:

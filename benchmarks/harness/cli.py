@@ -13,14 +13,23 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.clients.loader import CLIENTS, ClientError, load_client
+from benchmarks.harness.brokers import (
+    PASSWORD_VARIABLE,
+    BrokerChoice,
+    choose_broker,
+    kept_broker,
+)
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.explore_verb import add_explore, is_token, run_explore, run_token
 from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
+from benchmarks.harness.kinds import CLUSTER, EMBEDDED, NAMED
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planfile import SavedPlan, load_plan, save_plan
 from benchmarks.harness.processes import EnvironmentProblem
@@ -53,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--client", default="amqpool", help="a name from `list`, or path/to/file.py:Class"
     )
-    run.add_argument("--broker", default="embedded", choices=["embedded"])
+    _add_broker(run, EMBEDDED)
     run.add_argument("--load", help="as `list` writes it, for example 50x30x5")
     for number in ("threads", "iterations", "kill-interval", "cycles"):
         run.add_argument(f"--{number}", type=int, metavar="N")
@@ -73,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what a trial that was not valid has saved, or what explore printed",
     )
     replay.add_argument("--client", help="instead of the one that the plan was saved with")
+    _add_broker(replay, None)
     _add_json(replay)
     listing = verbs.add_parser(
         "list", help="name scenarios, clients, faults and invariants", allow_abbrev=False
@@ -80,6 +90,19 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
     add_gate(verbs)
     return parser
+
+
+def _add_broker(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--broker",
+        default=default,
+        metavar="KIND|URL[,URL...]",
+        help=f"{', '.join(NAMED)}, or amqp:// URLs of nodes that run already; the password "
+        f"may stand in {PASSWORD_VARIABLE}",
+    )
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="those nodes may be on other machines"
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +157,11 @@ def _run(options: argparse.Namespace) -> int:
         kill_interval=options.kill_interval,
         cycles=options.cycles,
     )
+    choice = choose_broker(options.broker, remote=options.allow_remote)
     if options.fault is not None:
-        find_fault(options.fault, scenario)
+        find_fault(options.fault, scenario, choice.kind)
+    else:
+        scenario.faults_on(choice.kind)
     request = Request(
         scenario.name,
         scenario.text(load),
@@ -143,8 +169,9 @@ def _run(options: argparse.Namespace) -> int:
         options.client,
         options.fault,
         options.seconds,
+        choice.label,
     )
-    return _try(request, None, options.json)
+    return _try(request, None, _for_faults(choice, {options.fault}), options.json)
 
 
 def _explore(options: argparse.Namespace) -> int:
@@ -158,6 +185,8 @@ def _replay(options: argparse.Namespace) -> int:
         return _replay_token(options)
     saved = load_plan(options.file)
     plan = saved.plan
+    choice = choose_broker(options.broker or saved.broker, remote=options.allow_remote)
+    plan.check_broker(choice.kind)
     request = Request(
         plan.scenario.name,
         plan.scenario.text(plan.load),
@@ -165,8 +194,15 @@ def _replay(options: argparse.Namespace) -> int:
         options.client or saved.client,
         plan.fault,
         saved.seconds,
+        choice.label,
     )
-    return _try(request, plan, options.json)
+    choice = _for_faults(choice, {step.kind for step in plan.faults})
+    return _try(request, plan, choice, options.json)
+
+
+def _for_faults(choice: BrokerChoice, faults: AbstractSet[str | None]) -> BrokerChoice:
+    """That broker, made so that it can do those faults."""
+    return replace(choice, isolated=choice.kind == CLUSTER and "partition" in faults)
 
 
 def _replay_token(options: argparse.Namespace) -> int:
@@ -180,12 +216,13 @@ def _replay_token(options: argparse.Namespace) -> int:
     )
 
 
-def _try(request: Request, plan: Plan | None, json_file: str | None) -> int:
+def _try(request: Request, plan: Plan | None, choice: BrokerChoice, json_file: str | None) -> int:
     """Run one trial, show what came of it, and return the exit status."""
     load_client(request.client)  # a wrong name is told before anything is started
     _check_writable(json_file)
     terminal = sys.stderr.isatty()
-    result = run_trial(request, _show_progress if terminal else None, plan)
+    with kept_broker(choice) as broker:
+        result = run_trial(request, _show_progress if terminal else None, plan, broker)
     if terminal:
         _show_progress("")
     if result.verdict != VALID and not result.interrupted:
@@ -205,7 +242,8 @@ def _keep_plan(request: Request, result: TrialResult) -> None:
     """Save the plan for ``replay``. It decides nothing: where it cannot be kept, that is told."""
     assert result.plan is not None
     try:
-        path = save_plan(SavedPlan(result.plan, request.client, request.seconds))
+        saved = SavedPlan(result.plan, request.client, request.seconds, request.broker)
+        path = save_plan(saved)
     except OSError as error:
         print(f"the plan could not be saved below {os.getcwd()}: {error.strerror}", file=sys.stderr)
     else:

@@ -15,7 +15,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.harness.windows import CANCELLED, RECOVERABLE, UNCONFIRMED, refused
+from benchmarks.harness.kinds import CLUSTER, EMBEDDED, EXTERNAL, RABBITMQ
+from benchmarks.harness.windows import CANCELLED, RECOVERABLE, UNANSWERED, UNCONFIRMED, refused
 
 #: What a seed decides of one fault: its options, and its rule where it needs one.
 Drawn = tuple[dict[str, Any], dict[str, Any] | None]
@@ -43,7 +44,8 @@ DIRECTIONS = ("both", "to_broker", "to_client")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row. ``side`` says whose control port takes it: the proxy's, the broker's or nobody's."""
+    """One row. ``side`` says who does it: the proxy; the embedded broker; the keeper of RabbitMQ's
+    nodes (``rabbitmq``, or ``cluster`` where one node is not enough); or the client."""
 
     name: str
     side: str
@@ -58,6 +60,9 @@ class Fault:
     #: What a client may raise because of it, from the fault to the recovery deadline. A channel
     #: that is closed excuses its reply code beside them: see ``words_of``.
     excuses: tuple[str, ...] = ()
+    #: Seconds that it may take beyond what a plan says, for the deadline of the trial: a node that
+    #: was killed has to start again.
+    takes: float = 0.0
 
 
 def plain(source: Random) -> Drawn:
@@ -150,6 +155,24 @@ def _blocked(source: Random) -> Drawn:
     # Long enough for every thread to run into it, short of any timeout of a publish.
     return {"seconds": _seconds(source, 0.1, 0.4)}, None
 
+
+def _outage(source: Random) -> Drawn:
+    # How long a node is left alone; that it starts again takes seconds more.
+    return {"seconds": _seconds(source, 0.0, 0.5)}, None
+
+
+def _pause(source: Random) -> Drawn:
+    # Longer than two heartbeats of a second: the client is to notice by itself.
+    return {"seconds": _seconds(source, 3.0, 3.5)}, None
+
+
+def _alarm(source: Random) -> Drawn:
+    options, rule = _blocked(source)
+    return {**options, "resource": source.choice(("memory", "disk"))}, rule
+
+
+#: What a node of RabbitMQ that goes away, and what a cluster that is without one, excuses.
+_NODE_GONE = (RECOVERABLE, UNCONFIRMED, UNANSWERED)
 
 _ROWS = (
     Fault("rst", "proxy", "the connection is reset", plain, ends=True, excuses=(RECOVERABLE,)),
@@ -254,17 +277,123 @@ _ROWS = (
         lasting=True,
     ),
     Fault("blocked", "broker", "publishers are blocked, for a while", _blocked, lasting=True),
+    Fault(
+        "node_kill",
+        "rabbitmq",
+        "a node is killed (-9) and started again on the same data",
+        _outage,
+        ends=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "node_stop",
+        "rabbitmq",
+        "a node is stopped in good order and started again",
+        _outage,
+        ends=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "app_stop",
+        "rabbitmq",
+        "rabbitmqctl stop_app, then start_app",
+        _outage,
+        ends=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "operator_close",
+        "rabbitmq",
+        "rabbitmqctl close_connection (320)",
+        plain,
+        ends=True,
+        excuses=(RECOVERABLE,),
+        takes=10.0,
+    ),
+    Fault(
+        "alarm",
+        "rabbitmq",
+        "a memory or disk alarm blocks publishers, for a while",
+        _alarm,
+        lasting=True,
+        takes=20.0,
+    ),
+    Fault(
+        "node_pause",
+        "rabbitmq",
+        "a node stands still (SIGSTOP), then goes on",
+        _pause,
+        ends=True,
+        silent=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "leader_kill",
+        "cluster",
+        "the node that leads the quorum queue is killed (-9) and started again",
+        _outage,
+        ends=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "follower_kill",
+        "cluster",
+        "a node that follows the quorum queue is killed (-9) and started again",
+        _outage,
+        ends=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=60.0,
+    ),
+    Fault(
+        "partition",
+        "cluster",
+        "the leader's node is cut off from the network, then back",
+        _pause,
+        ends=True,
+        silent=True,
+        lasting=True,
+        excuses=_NODE_GONE,
+        takes=90.0,
+    ),
 )
 
-#: All that proxy and broker can do, and that can be asked for instead of a scenario's own faults.
+#: All that can be asked for instead of a scenario's own faults, on a broker that can do it.
 FAULTS: Mapping[str, Fault] = MappingProxyType({row.name: row for row in _ROWS})
 #: The client's own close in the middle of its work: planned and reported as faults are, and
 #: nothing that ``--fault`` could ask for.
 CLOSE = Fault("close", "client", "the client is closed while it is busy", plain)
+#: Which sides there are on each kind of broker.
+SIDES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        EMBEDDED: frozenset(("proxy", "broker")),
+        RABBITMQ: frozenset(("proxy", "rabbitmq")),
+        CLUSTER: frozenset(("proxy", "rabbitmq", "cluster")),
+        # A node that somebody else runs is nobody's to hurt.
+        EXTERNAL: frozenset(("proxy",)),
+    }
+)
+#: The sides that a keeper of RabbitMQ's nodes takes.
+KEPT = frozenset(("rabbitmq", "cluster"))
 #: Everything that may stand in a plan.
 KINDS: Mapping[str, Fault] = MappingProxyType({**FAULTS, CLOSE.name: CLOSE})
 #: Faults that end the connection at once and need no healing: what a recovery can be timed from.
 AT_ONCE: tuple[str, ...] = tuple(row.name for row in _ROWS if row.ends and not row.lasting)
+
+
+def possible(kind: str, broker: str) -> bool:
+    """Can that fault be injected on that kind of broker?"""
+    return FAULTS[kind].side in SIDES[broker]
 
 
 def words_of(kind: str, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from benchmarks.harness.plan import FaultStep
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.windows import RECOVERABLE, Window
 from benchmarks.proxy.control import Control
+from benchmarks.rabbitmq.control import KeeperControl
+from benchmarks.rabbitmq.faults import RABBIT_FAULTS
 from benchmarks.wire.control import ControlError
 
 #: How often the nemesis asks the proxy whether a connection is up again: the round trip itself
@@ -47,19 +49,23 @@ class Nemesis:
 
     ``patience``: seconds it waits for a connection to come up, or for a rule to fire, before it
     gives a fault up. ``recovery``: seconds after a fault in which what it excuses is expected.
+    ``broker`` speaks to whoever does what the proxy cannot: the embedded broker itself, or the
+    keeper of RabbitMQ's nodes, who is told the ``queue`` whose leader may be meant.
     """
 
     def __init__(
         self,
         proxy: Control,
-        broker: BrokerControl | None,
+        broker: BrokerControl | KeeperControl | None,
         faults: Sequence[FaultStep],
         conditions: Sequence[FaultStep] = (),
         *,
         patience: float,
         recovery: float,
+        queue: str = "",
     ) -> None:
         self._proxy = proxy
+        self._queue = queue
         self._broker = broker
         self._todo = list(reversed(faults))
         self._conditions = list(conditions)
@@ -88,6 +94,11 @@ class Nemesis:
             return any(
                 window.excuses(word, t, self._recovery) for window in reversed(self._windows)
             )
+
+    def under(self, word: str) -> bool:
+        """Is a fault that excuses that word at work just now, and not over?"""
+        with self._lock:
+            return any(w.over == float("inf") and word in w.words for w in self._windows)
 
     def strike(self) -> bool:
         """Do the next fault of the plan, as soon as a connection is up (bounded).
@@ -218,12 +229,11 @@ class Nemesis:
 
     def _heal(self, kind: str | None) -> float | None:
         """End that kind of fault, or all; returns when, None when nobody could be asked."""
-        sides = {FAULTS[kind].side} if kind is not None else {"proxy", "broker"}
         healed = None
         try:
-            if "proxy" in sides:
+            if kind is None or FAULTS[kind].side == "proxy":
                 healed = float(self._proxy.heal(kind)["t"])
-            if "broker" in sides and self._broker is not None:
+            if self._broker is not None and (kind is None or FAULTS[kind].side != "proxy"):
                 healed = float(self._broker.heal(kind)["t"])
         except ControlError as error:
             self._miss(f"not healed: {error}")
@@ -245,7 +255,10 @@ class Nemesis:
             return self._proxy.fault(step.kind, **_options(step))
         if self._broker is None:
             return {"fired": False, "why": "the broker has no control port"}
-        return self._broker.fault(step.kind, **_options(step))
+        options = _options(step)
+        if step.kind in RABBIT_FAULTS and "queue" in RABBIT_FAULTS[step.kind].options:
+            options["queue"] = self._queue
+        return self._broker.fault(step.kind, **options)
 
     def _open(self, step: FaultStep, asked: float) -> Window:
         """A window without an end; closed by ``_book`` or ``_heal``, or withdrawn."""

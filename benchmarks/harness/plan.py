@@ -17,8 +17,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from benchmarks.harness.faults import CLOSE, FAULTS
-from benchmarks.harness.scenarios import Load, Scenario, find_fault, find_scenario
+from benchmarks.harness.faults import CLOSE, FAULTS, KINDS
+from benchmarks.harness.kinds import EMBEDDED
+from benchmarks.harness.scenarios import (
+    Load,
+    Scenario,
+    check_possible,
+    find_fault,
+    find_scenario,
+)
 
 #: Bodies that fit one frame beside their identity line; sizes that real small messages have.
 BODY_BYTES = (64, 1024)
@@ -103,6 +110,17 @@ class Plan:
 
         return plan_from_json(document)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds after which a trial of it is ended: the scenario's, and what its faults take."""
+        return self.scenario.seconds + sum(KINDS[step.kind].takes for step in self.faults)
+
+    def check_broker(self, broker: str) -> None:
+        """Raises ScenarioError where that kind of broker cannot do what is planned."""
+        for step in (*self.faults, *self.conditions):
+            if step.kind in FAULTS:
+                check_possible(step.kind, broker)
+
     def marks(self) -> list[int]:
         """When the faults are due."""
         return [step.mark for step in self.faults]
@@ -132,13 +150,23 @@ def fault_marks(scenario: Scenario, load: Load) -> list[int]:
     return [stride * (number + 1) for number in range(load.kills)]
 
 
-def make_plan(scenario_name: str, load: Load, seed: int, fault: str | None = None) -> Plan:
+def make_plan(
+    scenario_name: str,
+    load: Load,
+    seed: int,
+    fault: str | None = None,
+    broker: str = EMBEDDED,
+) -> Plan:
     """Decide everything that ``seed`` decides. Pure: same arguments, same plan.
 
-    ``fault`` stands in for the scenario's own kinds. Raises ScenarioError.
+    ``fault`` stands in for the scenario's own kinds; ``broker`` is the kind of broker, which
+    decides what faults there are and nothing else. Raises ScenarioError.
     """
     scenario = find_scenario(scenario_name)
-    kinds = scenario.faults if fault is None else (find_fault(fault, scenario).name,)
+    if fault is None:
+        kinds = scenario.faults_on(broker)
+    else:
+        kinds = (find_fault(fault, scenario, broker).name,)
     names, weights = list(scenario.mix), list(scenario.mix.values())
     workers = []
     for number in range(load.threads):
@@ -148,7 +176,8 @@ def make_plan(scenario_name: str, load: Load, seed: int, fault: str | None = Non
         workers.append(tuple(_step(operation, scenario, source) for operation in operations))
     # One more for the faults: another fault must not make another load.
     source = random.Random(f"{scenario_name}/{seed}/faults")
-    conditions = tuple(_condition(source.choice(group), source) for group in scenario.conditions)
+    groups = scenario.conditions_on(broker)
+    conditions = tuple(_condition(source.choice(group), source) for group in groups)
     if scenario.style == "closing":
         faults = _closings(scenario, load, source)
     else:

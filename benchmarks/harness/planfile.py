@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.harness.faults import FAULTS, KINDS
+from benchmarks.harness.kinds import EMBEDDED
 from benchmarks.harness.plan import FaultStep, Plan, Step
 from benchmarks.harness.scenarios import SCENARIOS, ScenarioError, find_scenario
 
@@ -39,11 +40,13 @@ class PlanError(ScenarioError):
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """What stands in the file: the plan, who was tried, and the trial's own bound in seconds."""
+    """What stands in the file: the plan, who was tried, the trial's own bound in seconds, and the
+    label of the broker."""
 
     plan: Plan
     client: str
     seconds: float | None
+    broker: str = EMBEDDED
 
 
 def plan_from_json(document: object) -> Plan:
@@ -133,6 +136,7 @@ def save_plan(saved: SavedPlan, folder: Path = FOLDER) -> Path:
         "format": FORMAT,
         "client": saved.client,
         "seconds": saved.seconds,
+        "broker": saved.broker,
         "plan": plan.as_json(),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,11 +163,14 @@ def load_plan(path: str) -> SavedPlan:
         raise PlanError(f"{path} names no client")
     if seconds is not None and not (_number(seconds) and 1 <= seconds <= 86400):
         raise PlanError(f"{path}: the trial's seconds are {_short(seconds)}")
+    broker = document.get("broker", EMBEDDED)
+    if not isinstance(broker, str):
+        raise PlanError(f"{path} names no broker")
     try:
         plan = plan_from_json(document.get("plan"))
     except ScenarioError as error:
         raise PlanError(f"{path}: {error}") from error
-    return SavedPlan(plan, client, seconds)
+    return SavedPlan(plan, client, seconds, broker)
 
 
 def _number(value: object) -> bool:

@@ -63,17 +63,15 @@ class Service:
             )
         self.ready: dict[str, Any] = {}
 
-    def wait_ready(self) -> dict[str, Any]:
+    def wait_ready(self, seconds: float = START_SECONDS) -> dict[str, Any]:
         """Wait for the JSON line. Raises EnvironmentProblem with the service's own words."""
         assert self.process.stdout is not None
-        deadline, line = time.monotonic() + START_SECONDS, b""
+        deadline, line = time.monotonic() + seconds, b""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise EnvironmentProblem(
-                        f"the {self.name} did not listen within {START_SECONDS:g} s"
-                    )
+                    raise EnvironmentProblem(f"the {self.name} did not listen within {seconds:g} s")
                 chunk = os.read(self.process.stdout.fileno(), 4096)
                 if not chunk:
                     raise EnvironmentProblem(f"the {self.name} did not start: {self.last_words()}")

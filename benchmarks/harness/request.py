@@ -5,10 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from benchmarks.harness.kinds import EMBEDDED
+
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be tried. ``load`` as it is written; ``seconds`` None: the scenario's own."""
+    """What is to be tried. ``load`` as it is written; ``seconds`` None: the plan's own.
+
+    ``broker`` is a label (see ``BrokerChoice``), which holds no password.
+    """
 
     scenario: str
     load: str
@@ -16,12 +21,15 @@ class Request:
     client: str = "amqpool"
     fault: str | None = None
     seconds: float | None = None
+    broker: str = EMBEDDED
 
 
 def replay_command(request: Request) -> str:
     """The command that runs the same plan again."""
     words = ["python", "-m", "benchmarks.harness", "run", request.scenario]
     words += ["--load", request.load, "--seed", str(request.seed), "--client", request.client]
+    if request.broker != EMBEDDED:
+        words += ["--broker", request.broker]
     if request.fault:
         words += ["--fault", request.fault]
     if request.seconds:

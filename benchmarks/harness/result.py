@@ -84,7 +84,7 @@ def make_result(
         "client_version": client.get("version"),
         "recoverable": client.get("recoverable"),
         "cannot": client.get("cannot"),
-        "broker": "embedded",
+        "broker": request.broker,
         "verdict": verdict_of(findings, reasons),
         "unknown_because": reasons,
         "partial": bool(report.get("partial")) or not report,
@@ -96,6 +96,8 @@ def make_result(
         "not_judged": {
             name: finding.reason for name, finding in findings.items() if finding.count is None
         },
+        #: What the keeper of RabbitMQ's nodes says of them; None for any other broker.
+        "nodes": evidence.nodes,
         "witnesses": [
             {"invariant": name, **witness, "detail": describe(witness)}
             for name, finding in findings.items()

@@ -11,11 +11,12 @@ times 100 iterations, ``20x50x10`` adds a kill interval of 10, ``1000`` is a num
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from benchmarks.harness.faults import AT_ONCE, FAULTS, Fault
+from benchmarks.harness.faults import AT_ONCE, FAULTS, Fault, possible
+from benchmarks.harness.kinds import CLUSTER, EMBEDDED, EXTERNAL, RABBITMQ
 
 
 class ScenarioError(ValueError):
@@ -84,6 +85,7 @@ CLOSING_MIX: Mapping[str, int] = MappingProxyType(
 )
 PARKED_MIX: Mapping[str, int] = MappingProxyType({"publish_confirmed": 3, "publish": 1})
 GONE_MIX: Mapping[str, int] = MappingProxyType({**CHAOS_MIX, "publish_confirmed": 1})
+NODE_MIX: Mapping[str, int] = MappingProxyType({**GONE_MIX, "get": 1, "consume_ack": 1})
 SLOW_MIX: Mapping[str, int] = MappingProxyType(
     {
         **CHAOS_MIX,
@@ -134,6 +136,8 @@ class Scenario:
     channels_at_most: int = 32
     #: The faults of which the seed draws one for each mark; none: no faults.
     faults: tuple[str, ...] = ()
+    #: The faults instead of those, by kind of broker: what only that one can do.
+    instead: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: What holds from the start of the load to its end: of each group the seed draws one.
     conditions: tuple[tuple[str, ...], ...] = ()
     #: Seconds between the heartbeats that the client is told to ask for; 0: none.
@@ -146,6 +150,25 @@ class Scenario:
     unroutable: float = 0.2
     #: Seconds after which a trial is ended; several times what the load takes on two busy cores.
     seconds: float = 60.0
+
+    def faults_on(self, broker: str) -> tuple[str, ...]:
+        """The faults that a seed draws from on that kind of broker. Raises ScenarioError."""
+        faults = self.instead.get(broker, self.faults)
+        drawn = tuple(kind for kind in faults if possible(kind, broker))
+        if faults and not drawn:
+            sides = " or ".join(sorted({FAULTS[kind].side for kind in faults}))
+            raise ScenarioError(
+                f"{self.name} needs {', '.join(faults)}, which is the {sides}'s to do and cannot "
+                f"be asked of an {broker} broker: leave --broker out, or name another fault"
+            )
+        return drawn
+
+    def conditions_on(self, broker: str) -> tuple[tuple[str, ...], ...]:
+        """The groups of conditions, with what that kind of broker can do; empty ones left out."""
+        groups = (
+            tuple(kind for kind in group if possible(kind, broker)) for group in self.conditions
+        )
+        return tuple(group for group in groups if group)
 
     def channels(self, load: Load) -> int:
         """Size of the pool: what the workers share, and one for each consumer or parked thread."""
@@ -333,6 +356,23 @@ SCENARIOS: dict[str, Scenario] = {
             loads=("8x60x15",),
             mix=BLOCKED_MIX,
             faults=("blocked",),
+            instead=MappingProxyType({RABBITMQ: ("alarm",), CLUSTER: ("alarm",)}),
+        ),
+        Scenario(
+            name="node_failures",
+            summary="the broker itself goes away and comes back, by kill, by stop, by an operator",
+            shape=("threads", "iterations", "kill_interval"),
+            # An order to a node takes a second to arrive: the load has to be busy still.
+            loads=("8x600x200",),
+            mix=NODE_MIX,
+            faults=("refuse", "connection_close"),
+            instead=MappingProxyType(
+                {
+                    RABBITMQ: ("node_kill", "node_stop", "app_stop", "operator_close"),
+                    CLUSTER: ("leader_kill", "follower_kill", "node_pause", "app_stop"),
+                    EXTERNAL: ("refuse",),
+                }
+            ),
         ),
     )
 }
@@ -348,8 +388,11 @@ def find_scenario(name: str) -> Scenario:
         ) from None
 
 
-def find_fault(name: str, scenario: Scenario) -> Fault:
-    """The fault that is to stand in for those of ``scenario``. Raises ScenarioError."""
+def find_fault(name: str, scenario: Scenario, broker: str = EMBEDDED) -> Fault:
+    """The fault that is to stand in for those of ``scenario``, on that kind of broker.
+
+    Raises ScenarioError.
+    """
     if not scenario.faults:
         raise ScenarioError(f"{scenario.name} injects no faults: leave --fault out")
     if name not in FAULTS:
@@ -359,4 +402,12 @@ def find_fault(name: str, scenario: Scenario) -> Fault:
             f"{scenario.name} times recoveries from faults that end the connection at once, "
             f"{name} does not: one of {', '.join(AT_ONCE)}"
         )
+    check_possible(name, broker)
     return FAULTS[name]
+
+
+def check_possible(fault: str, broker: str) -> None:
+    """Raises ScenarioError where that kind of broker cannot do that fault."""
+    if not possible(fault, broker):
+        able = ", ".join(kind for kind in FAULTS if possible(kind, broker))
+        raise ScenarioError(f"{fault} cannot be done on {broker}: one of {able}")

@@ -17,20 +17,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.loader import ClientError, portable_name
 from benchmarks.harness import child
 from benchmarks.harness.books import books
+from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.checkers import Evidence, doubts, judge
+from benchmarks.harness.kinds import EMBEDDED, kind_of
+from benchmarks.harness.outages import charge_outages
 from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult, make_result
 from benchmarks.harness.scenarios import find_scenario
 from benchmarks.proxy.control import Control
-from benchmarks.wire.client import WireClient, WireError
+from benchmarks.wire.client import QueueState, WireClient, WireError
 from benchmarks.wire.control import ControlError
 
 #: Seconds beyond its own deadline before a trial is taken for hung: the watchdog inside it ends
@@ -44,27 +48,34 @@ LINKS_GONE = 5.0
 MESSAGES_AT_MOST = 1_000_000
 #: Seconds between two looks at the child.
 POLL = 0.02
-#: Who logs in at the embedded broker: RabbitMQ's own default on loopback, no secret.
-USER = PASSWORD = "guest"
+#: Seconds for messages to be ready again whose connections are gone; looks at the queues that must
+#: agree before it is believed, and seconds between two of them.
+REQUEUED, SAME_LOOKS, LOOK = 10.0, 4, 0.05
 
 
 def run_trial(
-    request: Request, show: Callable[[str], None] | None = None, plan: Plan | None = None
+    request: Request,
+    show: Callable[[str], None] | None = None,
+    plan: Plan | None = None,
+    broker: Broker | None = None,
 ) -> TrialResult:
     """Run one trial and judge it. ``plan``: this very one, instead of what the seed decides.
 
-    ``show`` is given a line of progress now and then. Raises ClientError (no such client, not
-    installed), ScenarioError and EnvironmentProblem. KeyboardInterrupt ends all processes and is
-    told in the result: its verdict is ``unknown`` and it is marked as partial.
+    ``broker`` is one that is kept between trials; without it one is started, and ended, for this
+    trial alone. ``show`` is given a line of progress now and then. Raises ClientError (no such
+    client, not installed), ScenarioError and EnvironmentProblem. KeyboardInterrupt ends all
+    processes and is told in the result: its verdict is ``unknown`` and it is marked as partial.
     """
     if plan is None:
         load = find_scenario(request.scenario).load(request.load)
-        plan = make_plan(request.scenario, load, request.seed, request.fault)
+        kind = kind_of(request.broker)
+        plan = make_plan(request.scenario, load, request.seed, request.fault, kind)
+    plan.check_broker(kind_of(request.broker))
     try:
         folder = Path(tempfile.mkdtemp(prefix="amqpool-trial-"))
     except OSError as error:
         raise EnvironmentProblem(f"no temporary folder: {error}") from error
-    run = _Run(request, plan, folder)
+    run = _Run(request, plan, folder, broker)
     try:
         run.start()
         evidence = run.observe(show)
@@ -119,16 +130,17 @@ def queues_of(history: Mapping[str, Sequence[Sequence[Any]]]) -> set[str]:
 class _Run:
     """The three processes of one trial, and what is collected from them."""
 
-    def __init__(self, request: Request, plan: Plan, folder: Path) -> None:
+    def __init__(self, request: Request, plan: Plan, folder: Path, kept: Broker | None) -> None:
         self.request = request
         self.plan = plan
         self.folder = folder
-        # The broker is this trial's own, so names need no more than the seed to be unique.
-        self.name = f"t{plan.seed}"
+        self.kept = kept
+        # On a broker of the trial's own, names need no more than the seed to be unique.
+        own = request.broker == EMBEDDED
+        self.name = f"t{plan.seed}" if own else f"t{plan.seed}-{secrets.token_hex(4)}"
         self.queue = f"amqpool.{self.name}"
         self.token = secrets.token_hex(16)
-        self.broker_token = secrets.token_hex(16)
-        self.seconds = request.seconds or plan.scenario.seconds
+        self.seconds = request.seconds or plan.seconds
         self.services: list[Service] = []
         self.child: subprocess.Popen[bytes] | None = None
         self.interrupted = False
@@ -138,19 +150,18 @@ class _Run:
         self.stderr = folder / "stderr.txt"
 
     def start(self) -> None:
-        environment = {"AMQPOOL_BROKER_TOKEN": self.broker_token}
-        broker = self._service("broker", ["--port", "0"], environment)
-        listens = broker.wait_ready()
-        self.broker_port, self.broker_control_port = listens["port"], listens["control"]
-        proxy = self._service(
+        self.broker = self.kept or self._started()
+        proxy = Service(
             "proxy",
-            ["--upstream", f"127.0.0.1:{self.broker_port}", "--port", "0"],
+            self.folder,
+            self.broker.upstreams(),
             {"AMQPOOL_PROXY_TOKEN": self.token},
         )
+        self.services.append(proxy)
         with self._client() as client:
-            client.queue_declare(self.queue, durable=True)
+            self._declare(client, self.queue)
         ready = proxy.wait_ready()
-        self.proxy_port, self.control_port = ready["port"], ready["control"]
+        self.proxy_ports, self.control_port = ready["ports"], ready["control"]
         self.plan_file = self.folder / "plan.json"
         self.plan_file.write_text(json.dumps(self.plan.as_json()))
         spec = self.folder / "spec.json"
@@ -166,15 +177,21 @@ class _Run:
                 start_new_session=True,
             )
 
-    def _service(
-        self, name: str, arguments: list[str], environment: dict[str, str] | None = None
-    ) -> Service:
-        service = Service(name, self.folder, arguments, environment)
-        self.services.append(service)
-        return service
+    def _started(self) -> Broker:
+        """A broker of this trial's own."""
+        choice = choose_broker(self.request.broker, remote=True)
+        isolated = any(step.kind == "partition" for step in self.plan.faults)
+        broker = start_broker(replace(choice, isolated=isolated), self.folder)
+        if broker.service is not None:
+            self.services.append(broker.service)
+        return broker
 
     def _client(self) -> WireClient:
-        return WireClient("127.0.0.1", self.broker_port, USER, PASSWORD)
+        return WireClient.to(self.broker.endpoints[0])
+
+    def _declare(self, client: WireClient, queue: str) -> QueueState:
+        arguments = dict(self.broker.queue_arguments)
+        return client.queue_declare(queue, durable=True, arguments=arguments)
 
     def _spec(self) -> dict[str, Any]:
         return {
@@ -183,14 +200,13 @@ class _Run:
             "seconds": self.seconds,
             "run": self.name,
             "queue": self.queue,
-            "user": USER,
-            "password": PASSWORD,
-            "broker_port": self.broker_port,
-            "proxy_port": self.proxy_port,
+            "endpoints": [asdict(endpoint) for endpoint in self.broker.endpoints],
+            "queue_arguments": dict(self.broker.queue_arguments),
+            "proxy_ports": self.proxy_ports,
             "control_port": self.control_port,
             "control_token": self.token,
-            "broker_control_port": self.broker_control_port,
-            "broker_token": self.broker_token,
+            "broker_control_port": self.broker.control_port,
+            "broker_token": self.broker.token,
             "report": str(self.report),
             "progress": str(self.progress),
         }
@@ -221,13 +237,18 @@ class _Run:
             self.problems.append("interrupted: this report is partial")
         try:
             self._collect(evidence)
+            if not self.broker.own:
+                self._delete(evidence)
         except (WireError, ControlError, OSError) as error:
             self.problems.append(f"the environment failed during the trial: {error}")
-        dead = [service for service in self.services if not service.alive]
+        dead = [f"{s.name}: {s.last_words()}" for s in self.services if not s.alive]
+        if not dead and (died := self.broker.died()):
+            dead = [died]
         if dead:
             # Whatever the client did then, it did without a broker: no verdict on it.
-            words = "; ".join(f"{service.name}: {service.last_words()}" for service in dead)
-            evidence.void = f"a process of the harness died during the trial ({words})"
+            evidence.void = f"a process of the harness died during the trial ({'; '.join(dead)})"
+        else:
+            evidence.nodes = self.broker.facts()
         return evidence
 
     def _wait(self, deadline: float, show: Callable[[str], None] | None) -> bool:
@@ -258,6 +279,8 @@ class _Run:
         report = evidence.report
         if report is None:
             return
+        if report["nemesis"] is not None:
+            charge_outages(ledger, report["nemesis"]["fired"], len(self.broker.endpoints))
         evidence.links_left = report["links_left"]
         if report["partial"] or report["stalls"] or report["overran"]:
             return
@@ -271,14 +294,37 @@ class _Run:
 
     def _remaining(self, history: Mapping[str, Any]) -> dict[str, list[str]]:
         """What is left in each queue of the trial, by identity."""
-        remaining = {}
+        queues = sorted(queues_of(history) | {self.queue})
+        remaining: dict[str, list[str]] = {}
         with self._client() as client:
-            for queue in sorted(queues_of(history) | {self.queue}):
+            if not self.broker.own:
+                self._await_requeues(client, queues)
+            for queue in queues:
                 # Declared, not looked for: a queue whose declare a fault swallowed is empty.
-                client.queue_declare(queue, durable=True)
+                self._declare(client, queue)
                 messages = client.drain(queue, MESSAGES_AT_MOST)
                 remaining[queue] = [m.message_id for m in messages if m.message_id]
         return remaining
+
+    def _await_requeues(self, client: WireClient, queues: Sequence[str]) -> None:
+        """Let a broker of many processes notice what the proxy knows already (bounded): that the
+        client's connections are gone, and that their messages are to be had again."""
+        deadline, before, same = time.monotonic() + REQUEUED, None, 0
+        while same < SAME_LOOKS and time.monotonic() < deadline:
+            states = [self._declare(client, queue) for queue in queues]
+            still = states == before and not any(state.consumer_count for state in states)
+            before, same = states, same + 1 if still else 0
+            time.sleep(LOOK)
+
+    def _delete(self, evidence: Evidence) -> None:
+        """On a broker that outlives the trial nothing stays behind: every queue that was declared
+        through the proxy, and the one of our own."""
+        declared = {self.queue}
+        for generation in (evidence.ledger or {"generations": ()})["generations"]:
+            declared |= {e[4]["queue"] for e in generation["events"] if e[1] == "declare"}
+        with self._client() as client:
+            for queue in sorted(name for name in declared if name.startswith(self.queue)):
+                client.queue_delete(queue)
 
     def stop(self) -> None:
         """End all processes; safe at any moment, also half started."""

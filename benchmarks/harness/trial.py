@@ -21,7 +21,7 @@ from benchmarks.clients.base import Client, effective_bounds
 from benchmarks.clients.loader import make_client
 from benchmarks.harness.closing import Closing
 from benchmarks.harness.crew import start_consumers, start_workers
-from benchmarks.harness.faults import CLOSE_CODE, FAULTS
+from benchmarks.harness.faults import CLOSE_CODE, FAULTS, KEPT, KINDS
 from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger, twice_idle
 from benchmarks.harness.nemesis import Nemesis
@@ -34,13 +34,17 @@ from benchmarks.harness.stage import Stage
 from benchmarks.harness.watchdog import Watchdog, stall_window
 from benchmarks.harness.workload import Context, Worker
 from benchmarks.proxy.control import Control
+from benchmarks.rabbitmq.control import KeeperControl
 from benchmarks.wire.client import WireClient
 from benchmarks.wire.control import ControlError
+from benchmarks.wire.url import Endpoint
 
 #: Idle drains in a row, of every consumer, after which an empty queue counts as drained.
 IDLE_ROUNDS = 2
 #: Seconds for the nemesis to end with the load: one request to a control port at most.
 NEMESIS_ENDS = 10.0
+#: Seconds for the keeper to answer: it waits until a node that was killed is there again.
+NODE_ANSWERS = 240.0
 
 
 class Trial:
@@ -50,6 +54,7 @@ class Trial:
         self.spec = spec
         self.plan = Plan.from_json(json.loads(Path(spec["plan"]).read_text()))
         self.scenario, self.load = self.plan.scenario, self.plan.load
+        self.endpoints = [Endpoint(**endpoint) for endpoint in spec["endpoints"]]
         self.client: Client = self._make_client()
         self.bounds = effective_bounds(self.client)
         self.recorder = Recorder(self.client.recoverable, self.client.timeouts)
@@ -77,10 +82,15 @@ class Trial:
 
     def _make_client(self) -> Client:
         spec = self.spec
-        urls = [f"amqp://{spec['user']}:{spec['password']}@127.0.0.1:{spec['proxy_port']}/"]
+        # The proxy's doors, one before each node, with the login of the node behind it.
+        urls = [
+            replace(endpoint, host="127.0.0.1", port=port).url
+            for endpoint, port in zip(self.endpoints, spec["proxy_ports"], strict=True)
+        ]
         client = make_client(spec["client"], urls, self.scenario.channels(self.load))
         client.heartbeat = self.plan.heartbeat
         client.seed = self.plan.seed
+        client.queue_arguments = spec["queue_arguments"]
         return client
 
     def _progress(self) -> Progress:
@@ -98,7 +108,6 @@ class Trial:
         self.stage.start("watchdog", self.watchdog.run)
         with ExitStack() as stack:
             # All that the harness holds open is opened before it is counted.
-            self._broker = stack.enter_context(self._wire_client())
             self._proxy = stack.enter_context(self._control())
             if self.plan.conditions or (self.plan.faults and self.scenario.style != "closing"):
                 self.nemesis = self._make_nemesis(stack)
@@ -118,10 +127,6 @@ class Trial:
             self._enter("close")
             self._close(baseline)
 
-    def _wire_client(self) -> WireClient:
-        spec = self.spec
-        return WireClient("127.0.0.1", spec["broker_port"], spec["user"], spec["password"])
-
     def _control(self) -> Control:
         return Control(self.spec["control_port"], self.spec["control_token"], timeout=10.0)
 
@@ -129,10 +134,13 @@ class Trial:
         spec = self.spec
         # Sessions of its own: one is not for two threads.
         proxy = stack.enter_context(self._control())
-        broker = None
+        broker: BrokerControl | KeeperControl | None = None
         steps = (*self.plan.faults, *self.plan.conditions)
-        if any(FAULTS[step.kind].side == "broker" for step in steps):
-            port, token = spec["broker_control_port"], spec["broker_token"]
+        sides = {FAULTS[step.kind].side for step in steps}
+        port, token = spec["broker_control_port"], spec["broker_token"]
+        if sides & KEPT:
+            broker = stack.enter_context(KeeperControl(port, token, timeout=NODE_ANSWERS))
+        elif "broker" in sides:
             broker = stack.enter_context(BrokerControl(port, token, timeout=10.0))
         return Nemesis(
             proxy,
@@ -142,6 +150,7 @@ class Trial:
             # A client keeps its word within its bounds; a busy machine gets as long again.
             patience=2 * self.bounds.longest,
             recovery=self.bounds.longest,
+            queue=spec["queue"],
         )
 
     def _context(self, client: Client, run_suffix: str = "", **more: Any) -> Context:
@@ -156,7 +165,9 @@ class Trial:
             "nemesis": self.nemesis,
             "progress": self.progress,
             "aborted": self.watchdog.ended,
-            "may_nack": any(step.kind == "confirm_nack" for step in steps),
+            "may_nack": any(
+                step.kind == "confirm_nack" or KINDS[step.kind].side in KEPT for step in steps
+            ),
             "refusals": frozenset(
                 step.options.get("code", CLOSE_CODE)
                 for step in steps
@@ -188,7 +199,9 @@ class Trial:
             self._enter("probe")
             self._probe(context)
         self._enter("drain")
-        self.stage.until(lambda: self._drained(consumers), self.bounds.longest)
+        # Opened only now: a node that was killed would have taken it along.
+        with WireClient.to(self.endpoints[0]) as broker:
+            self.stage.until(lambda: self._drained(broker, consumers), self.bounds.longest)
         stop.set()
         self.stage.until(lambda: self.stage.done("consumer"))
         if not self.watchdog.ended.is_set():
@@ -211,7 +224,8 @@ class Trial:
             self.stage.until(lambda: self.stage.done("worker"))
         self.progress.finish()
         if thread is not None:
-            self.stage.until(lambda: not thread.is_alive(), NEMESIS_ENDS)
+            patience = NEMESIS_ENDS + sum(KINDS[step.kind].takes for step in self.plan.faults)
+            self.stage.until(lambda: not thread.is_alive(), patience)
         if nemesis is not None and not self.watchdog.ended.is_set():
             nemesis.end()
         self.recoveries = [value for worker in self._workers for value in worker.recoveries]
@@ -225,9 +239,9 @@ class Trial:
         self.stage.start(slot.name, lambda: probe.run(threading.Barrier(1), cycles=False))
         self.stage.until(lambda: slot.done)
 
-    def _drained(self, consumers: list[Slot]) -> bool:
+    def _drained(self, broker: WireClient, consumers: list[Slot]) -> bool:
         """Nothing ready in the queue, and every consumer that lives has looked twice in vain."""
-        _, ready, _ = self._broker.queue_declare(self.spec["queue"], passive=True)
+        _, ready, _ = broker.queue_declare(self.spec["queue"], passive=True)
         return ready == 0 and all(slot.done or slot.idle >= IDLE_ROUNDS for slot in consumers)
 
     def _check(self) -> None:

@@ -16,6 +16,8 @@ RECOVERABLE = "recoverable"
 CANCELLED = "cancelled"
 #: A confirm did not come within the time allowed for it, or no channel while all wait for theirs.
 UNCONFIRMED = "unconfirmed"
+#: An answer, or a connection to ask for one, did not come within the time allowed for it.
+UNANSWERED = "unanswered"
 
 #: How an error is taken that no window is asked about.
 CONTRACT, ENDED, UNEXPECTED = "contract", "ended", "unexpected"

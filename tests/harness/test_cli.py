@@ -126,7 +126,7 @@ PEACE = "chaos_no_deadlock"
         (["run", "repeated_recovery_stress", "--fault", "stall"], "that end the connection at"),
         (["run", PEACE, "--client", "kombu"], "unknown client 'kombu': give one of amqpool"),
         (["run", PEACE, "--client", "no.py:X"], "there is no file no.py"),
-        (["run", PEACE, "--broker", "elsewhere"], "invalid choice: 'elsewhere'"),
+        (["run", PEACE, "--broker", "elsewhere"], "'elsewhere' is none of embedded, rabbitmq,"),
         (["run", PEACE, "--seconds", "0"], "'0' is not between 1 and 86400 seconds"),
         (["run", PEACE, "--seconds", "nan"], "'nan' is not between"),
         (["run", PEACE, "--seconds", "soon"], "'soon' is not between"),
@@ -174,7 +174,7 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The requests that were made; each is answered by a sane trial."""
     asked: list[Request] = []
 
-    def run_trial(request: Request, show: Any, plan: Plan | None) -> TrialResult:
+    def run_trial(request: Request, show: Any, plan: Plan | None, broker: object) -> TrialResult:
         assert show is None  # no progress line in a pipe
         assert plan is None
         asked.append(request)
@@ -219,7 +219,7 @@ def test_exit_statuses(
     witnesses = [{"operation": "get", "detail": "gone"}] if count else []
     findings = dict.fromkeys(INVARIANTS, Finding(0))
     findings["crashes"] = Finding(count, witnesses, None if count is not None else "not [looked]")
-    monkeypatch.setattr(cli, "run_trial", lambda r, show, plan: result_of(r, evidence(), findings))
+    monkeypatch.setattr(cli, "run_trial", lambda r, *_: result_of(r, evidence(), findings))
     assert call("run", PEACE) == status
     out = capsys.readouterr().out
     assert f"verdict: {verdict}" in out
@@ -241,7 +241,7 @@ def test_a_violation_outranks_a_result_that_could_not_be_written(
     folder = tmp_path / "soon gone"
     folder.mkdir()
 
-    def run_trial(request: Request, show: Any, plan: Plan | None) -> TrialResult:
+    def run_trial(request: Request, show: Any, plan: Plan | None, broker: object) -> TrialResult:
         folder.rmdir()
         return result_of(request, evidence(), {"crashes": Finding(count)})
 
@@ -253,7 +253,7 @@ def test_a_violation_outranks_a_result_that_could_not_be_written(
 # -- plans that are kept ---------------------------------------------------------------------
 
 
-def violated(request: Request, show: Any, plan: Plan | None) -> TrialResult:
+def violated(request: Request, show: Any, plan: Plan | None, broker: object) -> TrialResult:
     findings = dict.fromkeys(INVARIANTS, Finding(0))
     stack = '  File "pool.py", line 7, in publish\n    self._lock.acquire()'
     findings["lost_frames"] = Finding(
@@ -309,8 +309,8 @@ def test_a_plan_that_cannot_be_saved_is_told_and_changes_nothing(
 
 
 def test_an_interrupted_trial_leaves_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(request: Request, show: Any, plan: Plan | None) -> TrialResult:
-        return dataclasses.replace(violated(request, show, plan), interrupted=True)
+    def interrupted(request: Request, show: Any, plan: Plan | None, broker: object) -> TrialResult:
+        return dataclasses.replace(violated(request, show, plan, broker), interrupted=True)
 
     monkeypatch.setattr(cli, "run_trial", interrupted)
     assert call("run", KILLS) == 1
@@ -324,7 +324,7 @@ def test_replay_runs_the_very_plan_of_the_file(monkeypatch: pytest.MonkeyPatch) 
     path = save_plan(SavedPlan(plan, LOCKED, 12.0))
     asked: list[tuple[Request, Plan | None]] = []
 
-    def run_trial(request: Request, show: Any, given: Plan | None) -> TrialResult:
+    def run_trial(request: Request, show: Any, given: Plan | None, broker: object) -> TrialResult:
         asked.append((request, given))
         return result_of(request, evidence(), dict.fromkeys(INVARIANTS, Finding(0)))
 

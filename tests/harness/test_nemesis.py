@@ -407,6 +407,17 @@ def test_without_a_brokers_control_port_its_faults_are_missed() -> None:
     assert enemy.snapshot()["missed"] == ["the broker has no control port"]
 
 
+NODE_FAULTS = (
+    "node_kill",
+    "node_stop",
+    "app_stop",
+    "node_pause",
+    "leader_kill",
+    "follower_kill",
+    "partition",
+)
+
+
 def test_a_fault_excuses_what_it_can_cause_and_nothing_else() -> None:
     lost = ("rst", "fin", "cut", "stall", "blackhole", "refuse", "connection_close")
     excused = {name: words_of(name, {}) for name in FAULTS if words_of(name, {})}
@@ -415,6 +426,8 @@ def test_a_fault_excuses_what_it_can_cause_and_nothing_else() -> None:
         "confirm_omit": ("unconfirmed",),
         "channel_close": ("refused 541",),
         "consumer_cancel": ("cancelled",),
+        "operator_close": ("recoverable",),
+        **dict.fromkeys(NODE_FAULTS, ("recoverable", "unconfirmed", "unanswered")),
     }
     assert words_of("channel_close", {"code": 406}) == ("refused 406",)
     assert all(row.excuses for row in FAULTS.values() if row.ends or row.silent)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.digest import instrument_digest
-from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.faults import FAULTS, KINDS, possible
+from benchmarks.harness.kinds import CLUSTER, EMBEDDED, EXTERNAL, NAMED, RABBITMQ
 from benchmarks.harness.plan import (
     BATCH,
     BODY_BYTES,
@@ -41,10 +42,15 @@ def digests() -> dict[str, str]:
     """By scenario and seed, and with every fault that can stand in for a scenario's own."""
     load = SCENARIOS[KILLS].load("4x9x3")
     return {f"{name}/{seed}": plan(name, seed).digest for name in SCENARIOS for seed in SEEDS} | {
-        f"{fault}/{seed}": make_plan(KILLS, load, seed, fault).digest
+        f"{fault}/{seed}": make_plan(KILLS, load, seed, fault, able(fault)).digest
         for fault in FAULTS
         for seed in SEEDS
     }
+
+
+def able(fault: str) -> str:
+    """A kind of broker that can do that fault."""
+    return EMBEDDED if possible(fault, EMBEDDED) else CLUSTER
 
 
 PROGRAM = """
@@ -81,6 +87,36 @@ def test_the_plan_of_a_worker_does_not_depend_on_how_many_others_there_are() -> 
     assert many.steps[:10] == few.steps
     assert many.digest != few.digest
     assert len(set(many.steps)) == 50
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("broker", NAMED)
+def test_every_scenario_can_be_planned_on_every_broker_of_ours(broker: str, name: str) -> None:
+    scenario = find_scenario(name)
+    load, here = scenario.load(), plan(name)
+    made = [make_plan(name, load, seed, broker=broker) for seed in range(40)]
+    # The load is the same one; only the faults are those that this broker can do.
+    assert made[1].steps == here.steps
+    assert [step.mark for step in made[1].faults] == here.marks()
+    if scenario.style != "closing":
+        drawn = {step.kind for p in made for step in p.faults}
+        assert drawn == set(scenario.instead.get(broker, scenario.faults))
+    for p in made:
+        p.check_broker(broker)
+        assert p.seconds == scenario.seconds + sum(KINDS[s.kind].takes for s in p.faults)
+
+
+def test_what_a_broker_cannot_do_is_not_planned_and_is_told() -> None:
+    load = SCENARIOS["confirms_under_kills"].load()
+    assert make_plan("confirms_under_kills", load, 1, broker=RABBITMQ).conditions == ()
+    made = make_plan("confirms_under_kills", load, 1)
+    with pytest.raises(ScenarioError, match="cannot be done on rabbitmq: one of rst"):
+        made.check_broker(RABBITMQ)
+    load = SCENARIOS["blocked_connection"].load()
+    with pytest.raises(ScenarioError, match="cannot be asked of an external broker"):
+        make_plan("blocked_connection", load, 1, broker=EXTERNAL)
+    with pytest.raises(ScenarioError, match="leader_kill cannot be done on rabbitmq"):
+        make_plan("blocked_connection", load, 1, "leader_kill", RABBITMQ)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

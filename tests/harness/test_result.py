@@ -83,6 +83,7 @@ def test_the_document_of_a_sane_trial() -> None:
         "duplicates": 2,
         "compared": {"confirm": 3, "deliver": 2, "return": 1, "publish": 4},
         "not_judged": {},
+        "nodes": None,
         "witnesses": [],
         "stacks": [],
         "metrics": {

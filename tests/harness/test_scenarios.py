@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.broker import faults as broker_faults
-from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.faults import FAULTS, KEPT
 from benchmarks.harness.scenarios import (
     LIMITS,
     OPERATIONS_AT_MOST,
@@ -16,6 +16,7 @@ from benchmarks.harness.scenarios import (
 )
 from benchmarks.harness.workload import OPERATIONS
 from benchmarks.proxy import faults as proxy_faults
+from benchmarks.rabbitmq.faults import RABBIT_FAULTS
 
 
 def test_the_scenarios_and_their_loads() -> None:
@@ -32,6 +33,7 @@ def test_the_scenarios_and_their_loads() -> None:
         "slow_network": ("8x25",),
         "poisoned_channel": ("12x150",),
         "blocked_connection": ("8x60x15",),
+        "node_failures": ("8x600x200",),
     }
 
 
@@ -42,12 +44,16 @@ def test_every_operation_is_in_the_mix_of_some_scenario() -> None:
 def test_every_fault_is_known_to_its_service() -> None:
     for side, known in (("proxy", proxy_faults.FAULTS), ("broker", broker_faults.FAULTS)):
         assert {row.name for row in FAULTS.values() if row.side == side} == set(known)
-    assert {row.side for row in FAULTS.values()} == {"proxy", "broker"}
+    kept = {row.name for row in FAULTS.values() if row.side in KEPT}
+    assert kept == set(RABBIT_FAULTS)
+    assert {row.side for row in FAULTS.values()} == {"proxy", "broker"} | KEPT
 
 
 def test_the_faults_and_conditions_of_the_scenarios_are_in_the_table() -> None:
     for row in SCENARIOS.values():
-        assert set(row.faults) <= set(FAULTS)
+        assert {*row.faults, *(kind for kinds in row.instead.values() for kind in kinds)} <= set(
+            FAULTS
+        )
         for group in row.conditions:
             # What holds for the whole load must need no healing to go on.
             assert all(FAULTS[name].lasting and not FAULTS[name].excuses for name in group)

@@ -38,6 +38,8 @@ class Evidence:
     links_left: int | None = None
     #: Why nothing that was seen says anything of the client: the broker or the proxy died.
     void: str | None = None
+    #: What the keeper of RabbitMQ's nodes said of them; None for any other broker.
+    nodes: dict[str, Any] | None = None
 
 
 @dataclass

@@ -11,7 +11,14 @@ from benchmarks.harness.history import History
 from benchmarks.harness.leases import LeaseLedger
 from benchmarks.harness.progress import Progress
 from benchmarks.harness.recorder import Recorder
-from benchmarks.harness.windows import CANCELLED, DECIDED, RECOVERABLE, UNCONFIRMED, refused
+from benchmarks.harness.windows import (
+    CANCELLED,
+    DECIDED,
+    RECOVERABLE,
+    UNANSWERED,
+    UNCONFIRMED,
+    refused,
+)
 
 if TYPE_CHECKING:
     from benchmarks.harness.nemesis import Nemesis
@@ -56,6 +63,10 @@ class Context:
             return False
         return self.nemesis.expects_errors(t, word)
 
+    def under_fault(self, word: str) -> bool:
+        """Is a fault that excuses that word still at work?"""
+        return self.nemesis is not None and self.nemesis.under(word)
+
     def record(
         self, operation: str | None, error: BaseException, t: float, waited: bool = False
     ) -> str:
@@ -77,7 +88,7 @@ class Context:
         if isinstance(error, client.recoverable):
             return RECOVERABLE
         # Where confirms do not come, channels are held for as long as they are waited for.
-        if waited and isinstance(error, (*client.unconfirmed, *client.timeouts)):
-            return UNCONFIRMED
+        if isinstance(error, (*client.unconfirmed, *client.timeouts)):
+            return UNCONFIRMED if waited else UNANSWERED
         code = client.reply_code(error) if self.refusals else None
         return refused(code) if code is not None and code in self.refusals else None

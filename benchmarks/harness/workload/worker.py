@@ -121,7 +121,10 @@ class Worker:
                 # right also for what was begun under the fault.
                 if not any(context.expects_errors(t, kind) for t in (now, started)):
                     return False
-                if now > deadline:
+                if context.under_fault(kind):
+                    # The client's word for recovering counts from the end of the fault.
+                    deadline = now + limit
+                elif now > deadline:
                     late = NotRecoveredError(
                         f"{step.operation} kept failing for {limit:g} s: {error!r}"
                     )
