@@ -21,7 +21,6 @@ from typing import Any
 
 from benchmarks.harness.kinds import CLUSTER, EMBEDDED, EXTERNAL, NAMED, RABBITMQ
 from benchmarks.harness.processes import (
-    START_SECONDS,
     EnvironmentProblem,
     Service,
     proxy_arguments,
@@ -194,7 +193,7 @@ def start_broker(choice: BrokerChoice, folder: Path) -> Broker:
     if choice.kind == EMBEDDED:
         variables = {"AMQPOOL_BROKER_TOKEN": token}
         service = Service("broker", folder, ["--port", "0"], variables)
-        seconds = START_SECONDS
+        seconds = None
     else:
         nodes = 1 if choice.kind == RABBITMQ else NODES
         arguments = ["--nodes", str(nodes), *(["--isolated"] if choice.isolated else [])]

@@ -63,9 +63,13 @@ class Service:
             )
         self.ready: dict[str, Any] = {}
 
-    def wait_ready(self, seconds: float = START_SECONDS) -> dict[str, Any]:
-        """Wait for the JSON line. Raises EnvironmentProblem with the service's own words."""
+    def wait_ready(self, seconds: float | None = None) -> dict[str, Any]:
+        """Wait for the JSON line (``START_SECONDS`` unless told otherwise).
+
+        Raises EnvironmentProblem with the service's own words.
+        """
         assert self.process.stdout is not None
+        seconds = START_SECONDS if seconds is None else seconds
         deadline, line = time.monotonic() + seconds, b""
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)

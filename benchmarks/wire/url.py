@@ -26,7 +26,9 @@ class Endpoint:
     def safe(self) -> str:
         """The URL without the password, for people and reports."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        user, vhost = quote(self.user, safe=""), quote(self.vhost, safe="")
+        # The default needs no word, and not everybody who takes a URL apart knows %2F.
+        vhost = "" if self.vhost == "/" else quote(self.vhost, safe="")
+        user = quote(self.user, safe="")
         return f"amqp://{user}@{host}:{self.port}/{vhost}"
 
     @property

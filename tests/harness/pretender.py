@@ -179,6 +179,10 @@ class Faults:
         self.expecting -= 1
         return self.expecting >= 0 and word in self.words
 
+    def under(self, word: str) -> bool:
+        """It is over: the client's time to recover runs."""
+        return False
+
     def strike(self) -> bool:
         self.strikes += 1
         return True

@@ -1,4 +1,4 @@
-"""Which broker a trial runs on: what may be asked for, what is refused, and what nobody may read."""
+"""Which broker a trial runs on: what may be asked for, what is refused, what nobody may read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_url_names_a_node_and_several_a_cluster() -> None:
         Endpoint("127.0.0.1", 5673, "me", "secret", "there"),
         Endpoint("localhost"),
     )
-    assert choice.label == "amqp://me@127.0.0.1:5673/there,amqp://guest@localhost:5672/%2F"
+    assert choice.label == "amqp://me@127.0.0.1:5673/there,amqp://guest@localhost:5672/"
     assert "secret" not in repr(choice)
     assert kind_of(choice.label) == EXTERNAL
 
@@ -139,9 +139,11 @@ def test_several_nodes_are_given_to_the_client_and_declared_as_quorum_queues() -
     one = external(Endpoint("127.0.0.1", 1))
     two = external(Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2))
     with kept_broker(one) as broker:
-        assert broker is not None and broker.queue_arguments == {}
+        assert broker is not None
+        assert broker.queue_arguments == {}
     with kept_broker(two) as broker:
-        assert broker is not None and broker.queue_arguments == QUORUM
+        assert broker is not None
+        assert broker.queue_arguments == QUORUM
         assert broker.upstreams() == [
             *("--upstream", "127.0.0.1:1", "--upstream", "127.0.0.1:2"),
             "--allow-remote",
@@ -169,7 +171,8 @@ def test_where_rabbitmq_is_not_installed_one_line_says_how_to_install_it(
     with pytest.raises(EnvironmentProblem) as caught:
         start_broker(BrokerChoice(kind), tmp_path)
     told = str(caught.value)
-    assert "install" in told and "rabbitmq-server" in told
+    assert "install" in told
+    assert "rabbitmq-server" in told
     assert "\n" not in told
 
 

@@ -433,6 +433,29 @@ def test_a_fault_excuses_what_it_can_cause_and_nothing_else() -> None:
     assert all(row.excuses for row in FAULTS.values() if row.ends or row.silent)
 
 
+def test_what_lasts_is_at_work_until_it_is_healed() -> None:
+    step = FaultStep(0, "node_kill", {"seconds": 0.1}, None)
+    keeper = Service()
+    enemy = nemesis(Service(), step, broker=keeper)
+    assert not enemy.under("recoverable")
+    assert enemy.strike()
+    assert enemy.under("recoverable")
+    assert enemy.under("unanswered")
+    assert not enemy.under("cancelled")
+    enemy.end()
+    assert not enemy.under("recoverable")
+
+
+@pytest.mark.parametrize(("kind", "told"), [("node_kill", {}), ("alarm", {})])
+def test_the_keeper_is_told_the_queue_whose_leader_is_meant(
+    kind: str, told: dict[str, Any]
+) -> None:
+    keeper = Service()
+    enemy = nemesis(Service(), FaultStep(0, kind, {"seconds": 0.1}, None), broker=keeper)
+    enemy.strike()
+    assert [(kind, told)] == [asked[1:] for asked in keeper.asked]
+
+
 WORDS = ("recoverable", "cancelled", "unconfirmed", "refused 406", "refused 541")
 
 

@@ -139,7 +139,7 @@ def test_a_confirm_that_never_came_is_tried_again_where_they_are_omitted(
 
 @pytest.mark.parametrize(
     ("trouble", "kind"),
-    [("acquire", "unconfirmed"), ("publish", "unexpected"), ("release", "unexpected")],
+    [("acquire", "unconfirmed"), ("publish", "unanswered"), ("release", "unanswered")],
 )
 def test_of_timeouts_only_those_of_a_wait_are_an_omitted_confirms_doing(
     trouble: str, kind: str
@@ -175,6 +175,33 @@ def test_an_operation_that_no_fault_lets_through_has_not_recovered() -> None:
     done = Done(Pretender(publish=Lost("always")), "publish", nemesis=Faults(expecting=10**6))
     assert done.errors()[-1] == "NotRecoveredError"
     assert set(done.errors()[:-1]) == {"Lost"}
+
+
+def test_the_time_to_recover_runs_from_the_end_of_the_fault() -> None:
+    """A node that is away for longer than that is nobody's fault but its own."""
+
+    client = Pretender(publish=Lost("always"))
+    promised = client.bounds.recovery + client.bounds.operation
+    over = time.monotonic() + 2 * promised
+
+    class Lasting(Faults):
+        def under(self, word: str) -> bool:
+            assert word == "recoverable"
+            return time.monotonic() < over
+
+    done = Done(client, "publish", nemesis=Lasting(expecting=10**6))
+    assert done.errors()[-1] == "NotRecoveredError"
+    assert time.monotonic() > over + promised / 2
+
+
+def test_a_broker_that_is_away_leaves_questions_without_an_answer() -> None:
+    """Where a fault excuses that: such a question is asked again, by a worker and a consumer."""
+    client = Pretender(acquire=[TimeoutError("nobody there")])
+    faults = Faults(expecting=10, words=("unanswered", "unconfirmed"))
+    assert kinds(Done(client, "connected", "publish", nemesis=faults)) == ["unconfirmed"]
+    client = Pretender(publish=[TimeoutError("nobody there")])
+    done = Done(client, "publish", nemesis=Faults(expecting=10, words=("unanswered",)))
+    assert (kinds(done), done.slot.succeeded["publish"]) == (["unanswered"], 1)
 
 
 def test_a_worker_gives_up_after_failures_in_a_row() -> None:
