@@ -339,7 +339,8 @@ def in_the_middle(folder: Path) -> Iterator[Running]:
     try:
         until(lambda: any("load: " in words(f) for f in folder.glob("*/progress.txt")), "load")
         (spec,) = folder.glob("*/spec.json")
-        ports = [json.loads(spec.read_text())[f"{n}_port"] for n in ("broker", "proxy", "control")]
+        told = json.loads(spec.read_text())
+        ports = [told["endpoints"][0]["port"], *told["proxy_ports"], told["control_port"]]
         running = Running(process, children(process.pid), ports, file)
         assert len(running.children) == 3
         assert all(map(answers, ports))
