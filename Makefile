@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants soak overhead explore conformance bench pages gate test-asv test-browser
+.PHONY: help venv test lint mutants soak overhead explore compare conformance bench pages gate test-asv test-browser
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -37,6 +37,10 @@ explore: $(STAMP) ## ten minutes of search over thread schedules: scenario, sche
 
 overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
 	$(PY) -m tools.overhead $(ARGS)
+
+BROKER ?= embedded
+compare: $(STAMP) ## amqpool beside its peers, as two tables in reports/compare; BROKER=amqp://... for another broker
+	$(PY) -m benchmarks.harness compare --broker $(BROKER) $(ARGS)
 
 conformance: $(STAMP) ## the suites of py-amqp, aiormq, rabbitpy against the embedded broker; clients' adapters
 	$(PY) -m pytest -m conformance -s tests/conformance tests/clients $(ARGS)

@@ -79,6 +79,9 @@ class Client(ABC):
 
     #: The word for it in results; the distribution's version stands beside it.
     name: ClassVar[str]
+    #: Pinned, as ``name==version``: the trial's process runs in an environment that holds these.
+    #: Empty: the library is where the command runs.
+    requirements: ClassVar[tuple[str, ...]] = ()
     #: Operations of the workload that this client has no way to do.
     cannot: ClassVar[frozenset[str]] = frozenset()
     bounds: ClassVar[Bounds] = Bounds()

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 from benchmarks.clients.base import Bounds, Client, Delivery, Outgoing
 from benchmarks.clients.loader import ClientError
+from benchmarks.clients.requirements import KOMBU_THREADSAFE
 
 DISTRIBUTION = "kombu-pyamqp-threadsafe"
 #: What `ensure` is told: at once, then after 0.2, 0.4 and 0.5 s. Longer than a reset takes, and
@@ -117,6 +118,7 @@ class KombuThreadsafe(Client):
     """The default: whoever drains reads the socket, for everybody."""
 
     name = DISTRIBUTION
+    requirements = KOMBU_THREADSAFE
     #: A channel object is the same in everybody's hands, and kombu's documentation says never to
     #: use it again after its release: so a second release is the next owner's loss.
     cannot = frozenset({"release_twice"})

@@ -26,6 +26,7 @@ from benchmarks.harness.brokers import (
     kept_broker,
 )
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.compare_verb import add_compare, run_compare
 from benchmarks.harness.explore_verb import add_explore, is_token, run_explore, run_token
 from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
     add_gate(verbs)
+    add_compare(verbs)
     return parser
 
 
@@ -132,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "replay": _replay,
         "list": _list,
         "gate": _gate,
+        "compare": _compare,
     }
     verb: Callable[[argparse.Namespace], int] = doing[options.verb]
     try:
@@ -280,6 +283,10 @@ def _list(options: argparse.Namespace) -> int:
 def _gate(options: argparse.Namespace) -> int:
     _check_writable(options.json)
     return run_gate(options, lambda document: _write_json(options.json, document))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    return run_compare(options, _show_progress if sys.stderr.isatty() else None)
 
 
 def _check_writable(path: str | None) -> None:

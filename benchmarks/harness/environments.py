@@ -58,6 +58,18 @@ def peer_python(requirements: Sequence[str]) -> Path:
     return _python(folder)
 
 
+def python_for(requirements: Sequence[str]) -> Path:
+    """This interpreter, where the first of them is installed in whatever version, or where nothing
+    is required; else ``peer_python``. Who has installed a client has chosen which one to try."""
+    if not requirements:
+        return Path(sys.executable)
+    try:
+        importlib.metadata.version(requirements[0].partition("==")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return peer_python(requirements)
+    return Path(sys.executable)
+
+
 def cache_folder() -> Path:
     """The folder of all environments; it may not be there yet. May be deleted at any time."""
     chosen = os.environ.get(VARIABLE)

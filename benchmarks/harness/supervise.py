@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients.loader import ClientError, portable_name
+from benchmarks.clients.loader import ClientError, load_client, portable_name
 from benchmarks.harness import child
 from benchmarks.harness.books import books
 from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.checkers import Evidence, doubts, judge
+from benchmarks.harness.environments import python_for
 from benchmarks.harness.kinds import EMBEDDED, kind_of
 from benchmarks.harness.outages import charge_outages
 from benchmarks.harness.plan import Plan, make_plan
@@ -127,6 +127,11 @@ def queues_of(history: Mapping[str, Sequence[Sequence[Any]]]) -> set[str]:
     }
 
 
+def python_of(client: str) -> Path:
+    """The interpreter under which it stands trial. Raises ClientError and EnvironmentProblem."""
+    return python_for(load_client(client).requirements)
+
+
 class _Run:
     """The three processes of one trial, and what is collected from them."""
 
@@ -141,6 +146,8 @@ class _Run:
         self.queue = f"amqpool.{self.name}"
         self.token = secrets.token_hex(16)
         self.seconds = request.seconds or plan.seconds
+        # Found, or made, before anything is started: that may take a while.
+        self.python = python_of(request.client)
         self.services: list[Service] = []
         self.child: subprocess.Popen[bytes] | None = None
         self.interrupted = False
@@ -169,7 +176,7 @@ class _Run:
         os.chmod(spec, 0o600)
         with (self.folder / "stdout.txt").open("wb") as out, self.stderr.open("wb") as err:
             self.child = subprocess.Popen(
-                [sys.executable, child.__file__, str(spec)],
+                [str(self.python), child.__file__, str(spec)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,

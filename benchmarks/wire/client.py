@@ -320,7 +320,9 @@ class WireClient:
 
     def _handshake(self, user: str, password: str, vhost: str) -> None:
         self._send(PROTOCOL_HEADER)
-        self._expect(commands.Connection.Start)
+        start = self._expect(commands.Connection.Start)
+        #: What the broker says of itself: product, version and the like.
+        self.server = {name: str(value) for name, value in start.server_properties.items()}
         self._send_method(
             0,
             commands.Connection.StartOk(

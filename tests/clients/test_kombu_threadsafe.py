@@ -21,7 +21,7 @@ import pytest
 
 from benchmarks.clients.kombu_threadsafe import DISTRIBUTION, KombuThreadsafe
 from benchmarks.clients.loader import CLIENTS, ClientError, make_client
-from benchmarks.harness.environments import INSTALL_SECONDS, peer_python
+from benchmarks.harness.environments import INSTALL_SECONDS, VARIABLE, peer_python
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.schedules import control
 from benchmarks.schedules.explore import Report, replay
@@ -53,10 +53,16 @@ def test_who_has_not_installed_it_is_told_how(name: str) -> None:
 
 
 @not_installed
-def test_a_run_without_it_is_a_usage_error() -> None:
+def test_a_run_that_cannot_have_it_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     done = harness(sys.executable, "run", "chaos_no_deadlock", "--client", NAMES[0])
     assert done.returncode == 2
-    assert f"pip install {DISTRIBUTION}" in done.stderr
+    assert f"{DISTRIBUTION}=={NEWEST}" in done.stderr
+    assert "is a package index reachable?" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -6,6 +6,7 @@ No index takes part: the packages are wheels of one module each, made here.
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -13,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import environments
-from benchmarks.harness.environments import VARIABLE, cache_folder, installed, peer_python
+from benchmarks.harness.environments import (
+    VARIABLE,
+    cache_folder,
+    installed,
+    peer_python,
+    python_for,
+)
 from benchmarks.harness.processes import EnvironmentProblem
 
 
@@ -202,3 +209,11 @@ def test_an_environment_whose_python_is_gone_is_told(monkeypatch: pytest.MonkeyP
     peer_python(["some-peer==1.0"]).unlink()
     with pytest.raises(EnvironmentProblem, match=r"Python of .* is gone; remove that folder"):
         peer_python(["some-peer==1.0"])
+
+
+def test_what_is_installed_here_is_taken_from_here(cache: Path) -> None:
+    assert python_for([]) == Path(sys.executable)
+    # In whatever version: who installed another one has chosen it.
+    assert python_for(["pytest==0.1"]) == Path(sys.executable)
+    assert not cache.exists()
+    assert installed(python_for(["some_peer==1.0"]))["some-peer"] == "1.0"

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from benchmarks.wire.url import Endpoint
 
 #: What a client may not be able to do, beside publishing.
-CONSUME, CONFIRM, LEASE, DRAIN, RECOVER = "consume", "confirm", "lease", "drain", "recover"
+CONSUME, CONFIRM, LEASE, DRAIN = "consume", "confirm", "lease", "drain"
+RECOVER, DOUBT = "recover", "doubt"
 #: What only a client that shares one connection between threads can be asked.
 SHARE = "share"
 #: Properties of every message, for every client alike: transient, of a stated type.

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.clients.speed.base import CONFIRM, CONSUME, DRAIN, LEASE, RECOVER, SHARE, Speed
+from benchmarks.clients.speed.base import (
+    CONFIRM,
+    CONSUME,
+    DOUBT,
+    DRAIN,
+    LEASE,
+    RECOVER,
+    SHARE,
+    Speed,
+)
 from benchmarks.harness.speed import breaking, consuming, leasing, parking, publishing
 from benchmarks.harness.speed.bench import Bench, Sample
 
@@ -119,7 +128,7 @@ _ALL = (
     ),
     _work(
         "doubt_50", "a reset under 50 publishing threads: messages lost unseen", breaking.doubt,
-        50, 2, 2, RECOVER,
+        50, 2, 2, RECOVER, DOUBT,
         figures=(
             Figure("p50", "messages", "messages"),
             Figure("max", "messages", "messages", 100),

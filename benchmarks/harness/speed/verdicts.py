@@ -1,0 +1,91 @@
+"""The four original scenarios, by each client that has an adapter for the trials.
+
+One ordinary trial of each scenario's first load: a verdict, and the invariants that were violated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.clients.loader import CLIENTS, ClientError
+from benchmarks.harness.processes import EnvironmentProblem
+from benchmarks.harness.request import Request
+from benchmarks.harness.result import TrialResult
+from benchmarks.harness.supervise import run_trial
+
+#: Scenario -> its load here; a quick comparison's.
+LOADS = {
+    "chaos_no_deadlock": ("10x100", "10x20"),
+    "chaos_with_connection_kills": ("20x50x10", "10x20x10"),
+    "high_contention_stress": ("100x10", "50x5"),
+    "repeated_recovery_stress": ("1000", "50"),
+}
+#: Seconds of one trial at most: a client that works at all takes some seconds.
+SECONDS, QUICK_SECONDS = 60.0, 20.0
+#: No verdict: there is no trial, or it could not be run.
+NONE = "none"
+
+
+@dataclass
+class Verdict:
+    """What one trial said of one client. ``violations``: only those that are not 0."""
+
+    client: str
+    scenario: str
+    load: str
+    verdict: str = NONE
+    why: str = "not run"
+    violations: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    cannot: list[str] = field(default_factory=list)
+    replay: str = ""
+
+
+def planned_verdicts(clients: Mapping[str, str | None], quick: bool) -> list[Verdict]:
+    """One for each client and scenario. ``clients``: name -> why it cannot be tried, or None."""
+    return [
+        Verdict(client, scenario, loads[quick], why=problem or "not run")
+        for client, problem in clients.items()
+        for scenario, loads in LOADS.items()
+    ]
+
+
+def has_adapter(client: str) -> bool:
+    return client in CLIENTS
+
+
+def try_clients(
+    verdicts: list[Verdict], problems: Mapping[str, str | None], quick: bool, seed: int,
+    show: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Run the trials of those that can be run, and fill in what they said."""
+    todo = [verdict for verdict in verdicts if problems[verdict.client] is None]
+    for number, verdict in enumerate(todo):
+        show(f"trial {number + 1} of {len(todo)}: {verdict.client}, {verdict.scenario}")
+        request = Request(
+            verdict.scenario,
+            verdict.load,
+            seed,
+            verdict.client,
+            seconds=QUICK_SECONDS if quick else SECONDS,
+        )
+        try:
+            result = run_trial(request)
+        except (ClientError, EnvironmentProblem) as error:
+            verdict.why = str(error)
+            continue
+        if result.interrupted:
+            raise KeyboardInterrupt
+        _fill(verdict, result)
+
+
+def _fill(verdict: Verdict, result: TrialResult) -> None:
+    document = result.document
+    verdict.verdict = result.verdict
+    verdict.why = "; ".join(map(str, document["unknown_because"]))
+    verdict.violations = {name: count for name, count in result.violations.items() if count}
+    verdict.metrics = result.metrics
+    verdict.cannot = list(document["cannot"] or ())
+    verdict.replay = str(document["replay"])
