@@ -39,7 +39,7 @@ overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a
 	$(PY) -m tools.overhead $(ARGS)
 
 BROKER ?= embedded
-compare: $(STAMP) ## amqpool beside its peers, as two tables in reports/compare; BROKER=amqp://... for another broker
+compare: $(STAMP) ## amqpool beside its peers, as two tables in reports/compare; BROKER=rabbitmq or an amqp:// URL
 	$(PY) -m benchmarks.harness compare --broker $(BROKER) $(ARGS)
 
 conformance: $(STAMP) ## the suites of py-amqp, aiormq, rabbitpy against the embedded broker; clients' adapters

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     listing.add_argument("--json", metavar="FILE", help="write it there; - is standard output")
     add_gate(verbs)
-    add_compare(verbs)
+    _add_broker(add_compare(verbs), EMBEDDED)
     return parser
 
 

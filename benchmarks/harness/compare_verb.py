@@ -15,17 +15,32 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.speed.table import SPEEDS, SUBJECT, load_speed
+from benchmarks.harness.brokers import (
+    Broker,
+    BrokerChoice,
+    choose_broker,
+    kept_broker,
+    start_broker,
+)
 from benchmarks.harness.environments import peer_python
+from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
 from benchmarks.harness.processes import EnvironmentProblem
-from benchmarks.harness.speed.access import EMBEDDED, place_at
+from benchmarks.harness.speed.access import name_of, place_at
 from benchmarks.harness.speed.compare import FULL, MEASURED, QUICK, Cell, Comparison, Effort
 from benchmarks.harness.speed.report import MarkersError, document, inserted, markdown
-from benchmarks.harness.speed.verdicts import Verdict, has_adapter, planned_verdicts, try_clients
+from benchmarks.harness.speed.runner import Place
+from benchmarks.harness.speed.verdicts import (
+    Trials,
+    Verdict,
+    has_adapter,
+    planned_verdicts,
+    try_clients,
+)
 from benchmarks.harness.speed.works import WORKS
 
 WHOLE, VIOLATED, LACKING = 0, 1, 3
@@ -35,18 +50,15 @@ OUT = "reports/compare"
 SEED = 1
 
 
-def add_compare(verbs: Any) -> None:
-    """Add the verb to the parser of the command line."""
-    compare = verbs.add_parser(
+def add_compare(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb to the parser of the command line, all but its broker; returns its parser."""
+    compare: argparse.ArgumentParser = verbs.add_parser(
         "compare",
         help="measure amqpool beside its peers: invariants and speed, as two tables",
         allow_abbrev=False,
     )
     compare.add_argument("--clients", type=_among(SPEEDS), metavar="A,B", help=", ".join(SPEEDS))
     compare.add_argument("--work", type=_among(WORKS), metavar="A,B", help=", ".join(WORKS))
-    compare.add_argument(
-        "--broker", default=EMBEDDED, metavar="BROKER", help=f"{EMBEDDED}, or an amqp:// URL"
-    )
     compare.add_argument("--repeats", type=_repeats, metavar="N", help="rounds (7; quick: 3)")
     compare.add_argument("--quick", action="store_true", help="short rounds and trials: minutes")
     compare.add_argument("--no-trials", action="store_true", help="speed alone")
@@ -55,18 +67,20 @@ def add_compare(verbs: Any) -> None:
     compare.add_argument(
         "--write", metavar="FILE", help="put the tables between the markers of that page as well"
     )
+    return compare
 
 
 def run_compare(options: argparse.Namespace, show: Callable[[str], None] | None) -> int:
     """Measure, write the files, print the markdown. Raises EnvironmentProblem."""
     out, page = Path(options.out), None if options.write is None else Path(options.write)
-    label = EMBEDDED if options.broker == EMBEDDED else "rabbitmq"
+    choice = choose_broker(options.broker, remote=options.allow_remote)
+    label = EMBEDDED if choice.kind == EMBEDDED else RABBITMQ
     _check_files(out, page, label)
     tell = show or _Lines()
     clients = options.clients or list(SPEEDS)
     effort = _effort(options)
     partial = None
-    run = _Run(options, clients, effort, tell)
+    run = _Run(options, choice, clients, effort, tell)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -101,11 +115,13 @@ class _Run:
     def __init__(
         self,
         options: argparse.Namespace,
+        choice: BrokerChoice,
         clients: Sequence[str],
         effort: Effort,
         show: Callable[[str], None],
     ) -> None:
         self._options = options
+        self._choice = choice
         self._clients = clients
         self._effort = effort
         self._show = show
@@ -115,12 +131,19 @@ class _Run:
             "when": datetime.date.today().isoformat(),
             "commit": _commit(),
             "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
-            "broker": EMBEDDED if options.broker == EMBEDDED else "an AMQP URL",
+            "broker": "the embedded broker" if choice.kind == EMBEDDED else choice.label,
             "repeats": effort.repeats,
             "quick": options.quick,
         }
 
     def run(self) -> None:
+        """All of it, on one broker; the embedded one is every trial's own."""
+        with kept_broker(self._choice) as kept:
+            if kept is not None:
+                self.facts["broker"] = name_of(kept.endpoints[0])
+            self._run(kept)
+
+    def _run(self, kept: Broker | None) -> None:
         options = self._options
         pythons = {client: self._python(client) for client in self._clients}
         if not options.no_trials:
@@ -130,25 +153,32 @@ class _Run:
                 if has_adapter(client)
             }
             self.verdicts = planned_verdicts(problems, options.quick)
-            try_clients(self.verdicts, problems, options.quick, SEED, self._show)
+            requests = Trials(self._choice.label, kept, options.quick, SEED)
+            try_clients(self.verdicts, problems, requests, self._show)
         if options.no_speed:
             return
-        with (
-            tempfile.TemporaryDirectory(prefix="amqpool-compare-") as name,
-            place_at(options.broker, Path(name)) as (place, broker),
-        ):
-            self.facts["broker"] = broker
-            comparison = Comparison(
-                pythons,
-                options.work or list(WORKS),
-                place,
-                Path(name),
-                f"amqpool.compare-{secrets.token_hex(3)}",
-                self._effort,
-                self._show,
-            )
-            self.cells = comparison.cells
-            comparison.run()
+        with tempfile.TemporaryDirectory(prefix="amqpool-compare-") as name:
+            folder = Path(name)
+            broker = kept or start_broker(self._choice, folder)
+            try:
+                with place_at(broker, folder) as place:
+                    self._measure(pythons, place, folder)
+            finally:
+                if broker is not kept:
+                    broker.stop()
+
+    def _measure(self, pythons: Mapping[str, Path | str], place: Place, folder: Path) -> None:
+        comparison = Comparison(
+            pythons,
+            self._options.work or list(WORKS),
+            place,
+            folder,
+            f"amqpool.compare-{secrets.token_hex(3)}",
+            self._effort,
+            self._show,
+        )
+        self.cells = comparison.cells
+        comparison.run()
 
     def _python(self, client: str) -> Path | str:
         """The interpreter of its environment, or in one line why there is none."""

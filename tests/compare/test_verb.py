@@ -66,7 +66,7 @@ def test_a_wrong_word_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--broker", "nowhere"], "an amqp:// URL"),
+        (["--broker", "nowhere"], "no amqp:// URL"),
         (["--broker", "amqp://guest:secret@127.0.0.1:1/"], "cannot connect"),
         (["--write", "no/such/page.md"], "No such file"),
     ],

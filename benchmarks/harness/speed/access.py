@@ -1,8 +1,4 @@
-"""The broker of a comparison, and the proxy before it: the one place that knows of which kind.
-
-``embedded`` is started here and ended with the block; an AMQP URL is somebody's own broker, where
-only queues of ours are made, and deleted again.
-"""
+"""The broker of a comparison and the proxy before it, as the works need them."""
 
 from __future__ import annotations
 
@@ -12,60 +8,38 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.harness.processes import EnvironmentProblem, Service
+from benchmarks.harness.brokers import Broker
+from benchmarks.harness.kinds import EMBEDDED
+from benchmarks.harness.processes import EnvironmentProblem, Service, proxy_arguments
 from benchmarks.harness.speed.runner import Place
 from benchmarks.wire.client import WireClient, WireError, WireTimeout
-from benchmarks.wire.url import Endpoint, parse_amqp_url
-
-EMBEDDED = "embedded"
+from benchmarks.wire.url import Endpoint
 
 
 @contextmanager
-def place_at(broker: str, folder: Path) -> Iterator[tuple[Place, str]]:
-    """The place, and what the broker calls itself. Raises EnvironmentProblem."""
-    if broker != EMBEDDED:
-        with _proxied(_endpoint(broker), folder) as place:
-            yield place, _named(place.broker)
-        return
-    service = Service(
-        "broker", folder, ["--port", "0"], {"AMQPOOL_BROKER_TOKEN": secrets.token_hex(16)}
-    )
-    try:
-        with _proxied(Endpoint("127.0.0.1", service.wait_ready()["port"]), folder) as place:
-            yield place, EMBEDDED
-    finally:
-        service.stop()
+def place_at(broker: Broker, folder: Path) -> Iterator[Place]:
+    """The place to measure at: the broker's first node, with a proxy of its own before it.
 
-
-def _endpoint(url: str) -> Endpoint:
-    if not url.startswith("amqp:"):
-        raise EnvironmentProblem(f"--broker is {EMBEDDED} or an amqp:// URL")
-    try:
-        return parse_amqp_url(url)
-    except ValueError as error:
-        raise EnvironmentProblem(f"--broker: {error}") from None
-
-
-def _named(endpoint: Endpoint) -> str:
-    try:
-        with WireClient.to(endpoint) as wire:
-            return f"{wire.server.get('product', 'unknown')} {wire.server.get('version', '')}"
-    except (WireError, WireTimeout) as error:
-        raise EnvironmentProblem(f"--broker {endpoint.safe}: {error}") from error
-
-
-@contextmanager
-def _proxied(broker: Endpoint, folder: Path) -> Iterator[Place]:
+    Raises EnvironmentProblem.
+    """
+    [endpoint, *_] = broker.endpoints
     token = secrets.token_hex(16)
-    proxy = Service(
-        "proxy",
-        folder,
-        ["--upstream", f"{broker.host}:{broker.port}", "--port", "0"],
-        {"AMQPOOL_PROXY_TOKEN": token},
-    )
+    address = [(endpoint.host, endpoint.port)]
+    arguments = proxy_arguments(address, remote=broker.kind != EMBEDDED)
+    proxy = Service("proxy", folder, arguments, {"AMQPOOL_PROXY_TOKEN": token})
     try:
         ready = proxy.wait_ready()
-        proxied = replace(broker, host="127.0.0.1", port=ready["port"])
-        yield Place(broker, proxied, (ready["control"], token))
+        [port] = ready["ports"]
+        proxied = replace(endpoint, host="127.0.0.1", port=port)
+        yield Place(endpoint, proxied, (ready["control"], token))
     finally:
         proxy.stop()
+
+
+def name_of(endpoint: Endpoint) -> str:
+    """What the broker calls itself. Raises EnvironmentProblem where none answers."""
+    try:
+        with WireClient.to(endpoint) as wire:
+            return f"{wire.server.get('product', '?')} {wire.server.get('version', '')}".strip()
+    except (WireError, WireTimeout) as error:
+        raise EnvironmentProblem(f"--broker {endpoint.safe}: {error}") from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.clients.loader import CLIENTS, ClientError
+from benchmarks.harness.brokers import Broker
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import TrialResult
@@ -56,10 +57,22 @@ def has_adapter(client: str) -> bool:
     return client in CLIENTS
 
 
+@dataclass(frozen=True)
+class Trials:
+    """What all trials of a comparison have in common; ``kept``: the broker, where it is one."""
+
+    broker: str
+    kept: Broker | None
+    quick: bool
+    seed: int
+
+
 def try_clients(
-    verdicts: list[Verdict], problems: Mapping[str, str | None], quick: bool, seed: int,
+    verdicts: list[Verdict],
+    problems: Mapping[str, str | None],
+    trials: Trials,
     show: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Run the trials of those that can be run, and fill in what they said."""
     todo = [verdict for verdict in verdicts if problems[verdict.client] is None]
     for number, verdict in enumerate(todo):
@@ -67,12 +80,13 @@ def try_clients(
         request = Request(
             verdict.scenario,
             verdict.load,
-            seed,
+            trials.seed,
             verdict.client,
-            seconds=QUICK_SECONDS if quick else SECONDS,
+            seconds=QUICK_SECONDS if trials.quick else SECONDS,
+            broker=trials.broker,
         )
         try:
-            result = run_trial(request)
+            result = run_trial(request, broker=trials.kept)
         except (ClientError, EnvironmentProblem) as error:
             verdict.why = str(error)
             continue
