@@ -131,8 +131,12 @@ class Nemesis:
                         return True
                     why = str(reply.get("why", why))
             except ControlError as error:
-                # The proxy's failure, not the client's: the supervisor sees what became of it.
-                self._withdraw(window)
+                # The service's failure, not the client's: the supervisor sees what became of it.
+                # A keeper may have struck all the same, and then found that it could not go on.
+                if step.kind in RABBIT_FAULTS:
+                    window.over = time.monotonic()
+                else:
+                    self._withdraw(window)
                 why = str(error)
                 break
             self._withdraw(window)

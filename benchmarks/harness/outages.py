@@ -19,6 +19,15 @@ BY_BROKER = frozenset(("broker", "broker-error"))
 AFTERMATH = 2.0
 
 
+#: Faults in which a node loses what it holds in memory.
+KILLS = frozenset(("node_kill", "leader_kill", "follower_kill"))
+
+
+def forgetful(fired: Sequence[Mapping[str, Any]]) -> bool:
+    """May the broker have forgotten what it need not keep: was a node killed?"""
+    return any(fault["kind"] in KILLS for fault in fired)
+
+
 def charge_outages(ledger: dict[str, Any], fired: Sequence[dict[str, Any]], nodes: int) -> None:
     """Mark in the ledger, in place, the generations that a node's fault ended as ``injected``.
 

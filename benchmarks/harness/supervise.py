@@ -27,7 +27,7 @@ from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.checkers import Evidence, doubts, judge
 from benchmarks.harness.environments import python_for
 from benchmarks.harness.kinds import EMBEDDED, kind_of
-from benchmarks.harness.outages import charge_outages
+from benchmarks.harness.outages import charge_outages, forgetful
 from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.processes import EnvironmentProblem, Service, stop_process
 from benchmarks.harness.request import Request
@@ -286,12 +286,15 @@ class _Run:
         report = evidence.report
         if report is None:
             return
-        if report["nemesis"] is not None:
-            charge_outages(ledger, report["nemesis"]["fired"], len(self.broker.endpoints))
+        fired = report["nemesis"]["fired"] if report["nemesis"] is not None else []
+        charge_outages(ledger, fired, len(self.broker.endpoints))
         evidence.links_left = report["links_left"]
         if report["partial"] or report["stalls"] or report["overran"]:
             return
-        evidence.books = books(ledger, report["history"], self._remaining(report["history"]))
+        history = report["history"]
+        evidence.books = books(
+            ledger, history, self._remaining(history), forgetful=forgetful(fired)
+        )
 
     def _await_links(self, control: Control) -> None:
         """The client's process is gone; so are its connections, in a moment (bounded)."""

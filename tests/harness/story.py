@@ -21,6 +21,8 @@ class Story:
         self.generations: list[dict[str, Any]] = []
         self.history: dict[str, list[list[Any]]] = {}
         self.remaining: dict[str, list[str]] = {}
+        #: A node of the broker was killed.
+        self.forgetful = False
         self._sequences: dict[tuple[int, int, int], int] = {}
 
     def tick(self, seconds: float = 2 * TAIL) -> float:
@@ -28,7 +30,12 @@ class Story:
         return self.t
 
     def verdict(self) -> Verdict:
-        return books({"generations": self.generations, "faults": []}, self.history, self.remaining)
+        return books(
+            {"generations": self.generations, "faults": []},
+            self.history,
+            self.remaining,
+            forgetful=self.forgetful,
+        )
 
     def leave(self, identity: str, queue: str = QUEUE) -> None:
         """It is still in the queue at the end."""

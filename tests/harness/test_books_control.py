@@ -120,6 +120,22 @@ def test_a_second_delivery_that_is_not_marked_redelivered_is_the_brokers_fault()
     }
 
 
+def test_a_node_that_was_killed_may_forget_a_delivery_and_an_ack_but_no_message() -> None:
+    story = confirmed().end("fault:rst").connect()
+    story.consume(consumer="c2")
+    story.deliver(1, "m1", consumer="c2")
+    story.leave("m1")
+    story.forgetful = True
+    assert tally(story.end()) == {"duplicates": 1}
+    story = told()
+    story.leave("m1")
+    story.forgetful = True
+    assert tally(story.end()) == {}
+    story = confirmed()
+    story.forgetful = True
+    assert tally(story.end()) == {"broker_lost": ["m1"]}
+
+
 def test_a_message_that_was_published_twice_may_come_as_new_twice() -> None:
     story = Story().connect()
     story.consume()

@@ -446,6 +446,15 @@ def test_what_lasts_is_at_work_until_it_is_healed() -> None:
     assert not enemy.under("recoverable")
 
 
+def test_a_keeper_that_failed_may_have_struck_all_the_same() -> None:
+    step = FaultStep(0, "node_kill", {"seconds": 0.1}, None)
+    enemy = nemesis(Service(), step, broker=Service(GONE))
+    assert not enemy.strike()
+    assert enemy.snapshot()["fired"] == []
+    assert enemy.expects_errors(time.monotonic())  # the client is not blamed; the run is unknown
+    assert not enemy.under("recoverable")
+
+
 @pytest.mark.parametrize(("kind", "told"), [("node_kill", {}), ("alarm", {})])
 def test_the_keeper_is_told_the_queue_whose_leader_is_meant(
     kind: str, told: dict[str, Any]

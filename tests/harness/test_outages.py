@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.outages import AFTERMATH, charge_outages
+from benchmarks.harness.outages import AFTERMATH, charge_outages, forgetful
 
 
 def generation(closed: float | None, end: str = "broker") -> dict[str, Any]:
@@ -51,6 +51,22 @@ def test_what_ends_no_connection_by_a_node_is_left_alone(kind: str) -> None:
     struck = fault(kind)
     assert not charged(generation(15.0), struck)
     assert struck["ends"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ((), False),
+        (("rst", "node_stop", "app_stop", "node_pause", "partition", "alarm"), False),
+        (("rst", "node_kill"), True),
+        (("leader_kill",), True),
+        (("follower_kill",), True),
+    ],
+)
+def test_what_a_node_held_in_memory_is_gone_when_it_was_killed(
+    kinds: tuple[str, ...], expected: bool
+) -> None:
+    assert forgetful([fault(kind) for kind in kinds]) == expected
 
 
 def test_in_a_cluster_a_fault_ends_what_it_hit() -> None:

@@ -31,8 +31,17 @@ from benchmarks.harness.books.wire import read_wire
 __all__ = ["TAIL", "Verdict", "Witness", "books"]
 
 
-def books(ledger: dict[str, Any], history: History, remaining: Mapping[str, list[str]]) -> Verdict:
-    """Compare P, A and Q. ``remaining``: by queue, the identities that were left in it."""
+def books(
+    ledger: dict[str, Any],
+    history: History,
+    remaining: Mapping[str, list[str]],
+    *,
+    forgetful: bool = False,
+) -> Verdict:
+    """Compare P, A and Q. ``remaining``: by queue, the identities that were left in it.
+
+    ``forgetful``: a node of the broker was killed, and may have forgotten what it need not keep.
+    """
     verdict, application = Verdict(), read_application(history)
     wire = read_wire(ledger, application.tried)
     left = {identity for identities in remaining.values() for identity in identities}
@@ -41,5 +50,5 @@ def books(ledger: dict[str, Any], history: History, remaining: Mapping[str, list
     acked = judge_acks(wire, application, matched, verdict)
     judge_publishes(wire, application, matched, acked, fabricated, verdict)
     judge_replies(wire, application, verdict)
-    check_broker(wire, application, remaining, verdict)
+    check_broker(wire, application, remaining, verdict, forgetful=forgetful)
     return verdict

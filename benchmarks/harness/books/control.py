@@ -5,7 +5,8 @@ proves nothing about the client. For each message and each queue that it routes 
 confirmed must have been acked, delivered or got without ack, rejected for good, or left. What
 crossed on a connection that then broke may have been processed or not: it counts against a loss,
 and never as one settlement too many. What needs no ack the broker forgets as it sends it, so a cut
-may swallow it for good: that is a doubt, and nobody's loss.
+may swallow it for good: that is a doubt, and nobody's loss. A node that is killed may forget that it
+delivered a message, or that it was settled, but never one that it had confirmed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ def check_broker(
     application: Application,
     remaining: Mapping[str, list[str]],
     verdict: Verdict,
+    *,
+    forgetful: bool = False,
 ) -> None:
-    """Enter the broker's losses and faults."""
+    """Enter the broker's losses and faults. ``forgetful``: one of its nodes was killed."""
     queues = {publish.queue for publish in application.tried.values() if publish.queue is not None}
     faults = [
         *_receipts(wire),
-        *_deliveries(wire, queues),
-        *_equation(wire, queues | set(remaining), remaining, verdict),
+        *_deliveries(wire, queues, forgetful),
+        *_equation(wire, queues | set(remaining), remaining, verdict, forgetful),
     ]
     faults += [
         f"the broker answered a declare of {asked} with {answered}"
@@ -65,7 +68,7 @@ def _receipts(wire: Wire) -> list[str]:
     return faults
 
 
-def _deliveries(wire: Wire, queues: set[str]) -> list[str]:
+def _deliveries(wire: Wire, queues: set[str], forgetful: bool) -> list[str]:
     """Messages that nobody published, that came as new once too often, or out of a wrong queue."""
     faults = []
     fresh: Counter[str | None] = Counter()
@@ -78,6 +81,8 @@ def _deliveries(wire: Wire, queues: set[str]) -> list[str]:
         keys = {publish.what["routing_key"] for publish in published}
         if queue in queues and queue not in keys:
             faults.append(f"the broker delivered {frame.name} out of {queue}, where it never was")
+    if forgetful:
+        return faults
     faults += [
         f"the broker delivered {name} {count} times without the redelivered flag"
         for name, count in fresh.items()
@@ -101,7 +106,11 @@ def _came_in(wire: Wire) -> list[tuple[Frame, str | None]]:
 
 
 def _equation(
-    wire: Wire, queues: set[str], remaining: Mapping[str, list[str]], verdict: Verdict
+    wire: Wire,
+    queues: set[str],
+    remaining: Mapping[str, list[str]],
+    verdict: Verdict,
+    forgetful: bool,
 ) -> list[str]:
     confirmed = Counter(
         frame.name
@@ -127,7 +136,7 @@ def _equation(
                     verdict.broker_lost.append(str(name))
                 else:
                     verdict.doubt(dropped=not swallower.excused)
-            elif surely[name] + there > routed[queue]:
+            elif surely[name] + there > routed[queue] and not forgetful:
                 faults.append(
                     f"{name} was published {routed[queue]} times to {queue}, and settled "
                     f"{surely[name]} times with {there} left"
