@@ -5,8 +5,8 @@ proves nothing about the client. For each message and each queue that it routes 
 confirmed must have been acked, delivered or got without ack, rejected for good, or left. What
 crossed on a connection that then broke may have been processed or not: it counts against a loss,
 and never as one settlement too many. What needs no ack the broker forgets as it sends it, so a cut
-may swallow it for good: that is a doubt, and nobody's loss. A node that is killed may forget that it
-delivered a message, or that it was settled, but never one that it had confirmed.
+may swallow it for good: that is a doubt, and nobody's loss. A node that is killed may forget that
+it delivered a message, or that one was settled, but never one that it had confirmed.
 """
 
 from __future__ import annotations
