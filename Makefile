@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 test: $(STAMP) ## pass the tests: minutes, no service needed
-	$(PY) -m pytest -m "not asv and not conformance and not mutants" -n 2 --dist worksteal $(ARGS)
+	$(PY) -m pytest -m "not asv and not conformance and not mutants and not rabbitmq" -n 2 --dist worksteal $(ARGS)
 
 SEEDS ?= 1
 mutants: $(STAMP) ## see every counter rise on clients that are broken on purpose; SEEDS=10 for ten seeds each

@@ -8,7 +8,8 @@ client's close-ok. A channel can also be made to wait: then its frames are kept,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pamqp import commands
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .queues import Consumer, Entry, Queue
     from .session import Session
 
+PARKED = attrgetter("parked")
 #: What a frame that is kept weighs beside its bytes: the objects around it, on CPython 3.11.
 KEPT_WEIGHT = 200
 
@@ -97,6 +99,8 @@ class Channel:
     def _on_method(self, raw: bytes) -> None:
         index = self.session.method = codec.method_index(raw)
         if self._head is not None:
+            # What is wrong is the publish that stays without its content.
+            self.session.method = codec.PUBLISH
             expected = "content body" if self._header else "content header for class 60"
             got = "content body" if self._header else "content header"
             raise HardError(505, f"expected {expected}, got non {got} frame instead")
@@ -118,7 +122,12 @@ class Channel:
     def _on_header(self, payload: bytes) -> None:
         if self._header:
             raise HardError(505, "expected content body, got non content body frame instead")
-        size = codec.parse_header(payload)
+        try:
+            size = codec.parse_header(payload)
+        except HardError as error:
+            if error.code == 501:
+                self.session.method = 0  # The frame says nothing, so it belongs to no method.
+            raise
         limit = self.broker.settings.max_message_size
         if size > limit:
             raise SoftError(406, f"message size {size} is larger than configured max size {limit}")
@@ -135,7 +144,7 @@ class Channel:
             )
         self._missing -= len(payload)
         if self._missing < 0:
-            raise HardError(501, f"content body is {-self._missing} bytes too long")
+            raise HardError(505, "expected content body, got non content body frame instead")
         if self._missing:
             self._parts.append(payload)
             self.session.assembling += len(payload)
@@ -160,6 +169,7 @@ class Channel:
             return
         index = codec.method_index(raw)
         if index == commands.Channel.CloseOk.index:
+            self.requeue_all()
             del self.session.channels[self.number]
         elif index == commands.Channel.Open.index:
             # The number is taken until close-ok: a client that reuses it earlier is broken.
@@ -178,6 +188,8 @@ class Channel:
         if not self.has_published:
             self.has_published = True
             session.publishes()
+        if head.immediate:
+            raise HardError(540, "immediate=true")
         exchange = broker.exchanges.get(head.exchange)
         if exchange is None:
             raise not_found("exchange", head.exchange)
@@ -185,8 +197,7 @@ class Channel:
             raise SoftError(
                 403, f"cannot publish to internal exchange '{exchange.name}' in vhost '/'"
             )
-        if head.immediate:
-            raise HardError(540, "immediate=true")
+        self._check_properties()
         message = Message(head.exchange, head.routing_key, head.route, self._header, body)
         queues = broker.route(exchange, head.routing_key)
         confirming = session.confirming if self.confirms else None
@@ -206,6 +217,21 @@ class Channel:
                 self.confirm(self._published)
             else:
                 confirming.settle(self, self._published, refused)
+
+    def _check_properties(self) -> None:
+        """RabbitMQ looks at two properties of a message, where they are set."""
+        header = self._header
+        if header[13] & 0x10:
+            user = self.broker.settings.user
+            given = codec.property_text(header, codec.USER_ID)
+            if given != user:
+                raise SoftError(
+                    406, f"user_id property set to '{given}' but authenticated user was '{user}'"
+                )
+        if header[12] & 0x01:
+            given = codec.property_text(header, codec.EXPIRATION)
+            if not given.isdecimal():
+                raise SoftError(406, f"invalid expiration '{given}': no_integer")
 
     def confirm(self, tag: int, count: int = 1) -> None:
         """Ack one publish, or with ``count`` all that are outstanding up to this one."""
@@ -251,7 +277,8 @@ class Channel:
 
     def unpark_consumers(self) -> None:
         """Something changed that may make consumers of this channel ready."""
-        for consumer in self.consumers.values():
+        # Who left a rotation first comes back into it first.
+        for consumer in sorted(self.consumers.values(), key=PARKED):
             self.broker.unpark(consumer)
 
     # -- waiting ---------------------------------------------------------------------------
@@ -321,11 +348,10 @@ class Channel:
         else:
             self.broker.settle(item.entry)
 
-    def requeue_all(self) -> None:
-        """Give back everything that is unacknowledged."""
-        items = list(self.unacked.values())
-        self.unacked.clear()
-        for item in items:
+    def requeue_all(self, queues: Container[Queue] | None = None) -> None:
+        """Give back everything that is unacknowledged, or what came out of these queues."""
+        tags = [tag for tag, item in self.unacked.items() if queues is None or item.queue in queues]
+        for item in [self.unacked.pop(tag) for tag in tags]:
             self._settle_one(item, requeue=True)
 
     # -- consumers and the end -------------------------------------------------------------
@@ -336,7 +362,7 @@ class Channel:
         if consumer is not None:
             # It must not come back into the rotation when its messages are acknowledged.
             consumer.queue.remove_consumer(consumer)
-            consumer.parked = False
+            consumer.parked = 0
             self.broker.consumer_removed(consumer.queue)
 
     def withdraw(self, consumer: Consumer) -> None:
@@ -346,17 +372,20 @@ class Channel:
         """
         del self.consumers[consumer.tag]
         consumer.queue.remove_consumer(consumer)
-        consumer.parked = False
+        consumer.parked = 0
         if "consumer_cancel_notify" in self.session.capabilities:
             self.session.reply(
                 self.number, commands.Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
             )
 
-    def release(self) -> None:
-        """The channel ends: consumers go first, so that none gets a message that comes back."""
+    def release(self, queues: Container[Queue] | None = None) -> None:
+        """The channel ends: consumers go first, so that none gets a message that comes back.
+
+        Messages go back to all queues, or to these.
+        """
         for tag in list(self.consumers):
             self.remove_consumer(tag)
-        self.requeue_all()
+        self.requeue_all(queues)
         self._drop_parts()
         if self.kept:
             self._stop_waiting()
@@ -378,7 +407,9 @@ class Channel:
         self.broker.release_confirms(self)
         self._aside = self._on_frame_while_closing
         self._head = None
-        self.release()
+        # What was fetched out of a queue that it does not consume from stays with the channel until
+        # close-ok, as in RabbitMQ.
+        self.release({consumer.queue for consumer in self.consumers.values()})
         class_id, method_id = divmod(self.session.method, 1 << 16)
         self.session.reply(
             self.number,

@@ -54,6 +54,8 @@ _PROPERTIES = (
     (0x0008, "s"),
     (0x0004, "s"),
 )
+#: Flags of the properties that the broker itself looks at.
+EXPIRATION, USER_ID = 0x0100, 0x0010
 
 
 class Message(NamedTuple):
@@ -152,22 +154,37 @@ def parse_header(payload: bytes) -> int:
             raise HardError(
                 505, f"expected content header for class 60, got one for class {class_id} instead"
             )
-        offset = 14
         if flags & 0x0003:
             raise HardError(501, "unknown property flags")
-        for flag, kind in _PROPERTIES:
-            if flags & flag:
-                if kind == "s":
-                    offset += 1 + payload[offset]
-                elif kind == "t":
-                    offset += 4 + _COUNT.unpack_from(payload, offset)[0]
-                else:
-                    offset += int(kind)
+        end = _skip_properties(payload, flags, 0)
     except (StructError, IndexError) as error:
         raise HardError(501, "malformed content header") from error
-    if offset != len(payload):
+    if end != len(payload):
         raise HardError(501, "malformed content header")
     return int(size)
+
+
+def property_text(payload: bytes, wanted: int) -> str:
+    """A property that is a short string and is set, out of a header that is in order."""
+    flags: int = _SHORT.unpack_from(payload, 12)[0]
+    start = _skip_properties(payload, flags, wanted)
+    return payload[start + 1 : start + 1 + payload[start]].decode(errors="replace")
+
+
+def _skip_properties(payload: bytes, flags: int, until: int) -> int:
+    """Where the property with that flag begins; with 0, where the last one ends."""
+    offset = 14
+    for flag, kind in _PROPERTIES:
+        if flag == until:
+            break
+        if flags & flag:
+            if kind == "s":
+                offset += 1 + payload[offset]
+            elif kind == "t":
+                offset += 4 + _COUNT.unpack_from(payload, offset)[0]
+            else:
+                offset += int(kind)
+    return offset
 
 
 def short_string(text: str) -> bytes:

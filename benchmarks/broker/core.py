@@ -177,7 +177,7 @@ class Broker:
     def unpark(self, consumer: Consumer) -> None:
         """A consumer may be ready again."""
         if consumer.parked:
-            consumer.parked = False
+            consumer.parked = 0
             consumer.queue.rotation.append(consumer)
         self.wake(consumer.queue)
 
@@ -290,21 +290,19 @@ class Broker:
                     pending.append(destination)
         return tuple(found)
 
-    def delete_queue(self, queue: Queue) -> int:
-        """Remove a queue, its bindings and consumers; returns how many messages were ready."""
+    def delete_queue(self, queue: Queue) -> None:
+        """Remove a queue, its bindings and consumers."""
         if queue.deleted:
-            return 0
+            return
         queue.deleted = True
         del self.queues[queue.name]
         self._awake.pop(queue, None)
-        entries = queue.clear()
-        for entry in entries:
+        for entry in queue.clear():
             self.settle(entry)
         for consumer in list(queue.consumers):
             consumer.channel.withdraw(consumer)
         for source in self._unbind_destination(queue):
             self.delete_exchange(source)
-        return len(entries)
 
     def delete_exchange(self, exchange: Exchange) -> None:
         """Remove an exchange and its bindings, both ways, and what goes with it."""

@@ -76,14 +76,15 @@ def _confirm_select(channel: Channel, method: commands.Confirm.Select) -> None:
 
 def _exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> None:
     broker, name = channel.broker, method.exchange or ""
-    _not_default(name)
     if method.passive:
+        _not_default(name)
         broker.exchange(name)
     else:
-        _refuse_arguments(method.arguments)
         kind = method.exchange_type or ""
         if kind not in KINDS:
-            raise HardError(503, f"unknown exchange type '{kind}'")
+            raise HardError(503, f"{'unknown' if kind else 'invalid'} exchange type '{kind}'")
+        _not_default(name)
+        _refuse_arguments(method.arguments)
         durable, auto_delete = bool(method.durable), bool(method.auto_delete)
         exchange = broker.exchanges.get(name)
         if exchange is None:
@@ -110,10 +111,10 @@ def _exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> No
 def _exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> None:
     broker, name = channel.broker, method.exchange or ""
     _not_default(name)
+    if name.startswith("amq."):
+        raise SoftError(403, f"deletion of system exchange '{name}' in vhost '/' not allowed")
     exchange = broker.exchanges.get(name)
     if exchange is not None:
-        if name.startswith("amq."):
-            raise SoftError(403, f"deletion of system exchange '{name}' in vhost '/' not allowed")
         if method.if_unused and exchange.bindings:
             raise SoftError(406, f"exchange '{name}' in vhost '/' in use")
         broker.delete_exchange(exchange)
@@ -122,7 +123,10 @@ def _exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> None
 
 
 def _exchange_bind(channel: Channel, method: commands.Exchange.Bind) -> None:
-    source, destination = _bindable(channel, method.source), _bindable(channel, method.destination)
+    for name in (method.source, method.destination):
+        _not_default(name or "")
+    source = channel.broker.exchange(method.source or "")
+    destination = channel.broker.exchange(method.destination or "")
     _bind(channel, source, destination, method.routing_key, method.arguments)
     if not method.nowait:
         _done(channel, commands.Exchange.BindOk.index)
@@ -189,8 +193,9 @@ def _queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
 
 
 def _queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
+    name = _queue_name(channel, method.queue)
     _not_default(method.exchange or "")
-    queue = channel.broker.queues.get(_queue_name(channel, method.queue))
+    queue = channel.broker.queues.get(name)
     _unbind(channel, method.exchange, queue, method.routing_key, method.arguments)
     _done(channel, commands.Queue.UnbindOk.index)
 
@@ -205,7 +210,6 @@ def _queue_purge(channel: Channel, method: commands.Queue.Purge) -> None:
 
 def _queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
     broker, name = channel.broker, _queue_name(channel, method.queue)
-    count = 0
     queue = broker.queues.get(name)
     if queue is not None:
         broker.check_owner(queue, channel.session)
@@ -213,9 +217,12 @@ def _queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
             raise SoftError(406, f"queue '{name}' in vhost '/' in use")
         if method.if_empty and len(queue):
             raise SoftError(406, f"queue '{name}' in vhost '/' not empty")
-        count = broker.delete_queue(queue)
+    # The answer comes before what consumers are told, as in RabbitMQ.
     if not method.nowait:
+        count = 0 if queue is None else len(queue)
         _reply(channel, commands.Queue.DeleteOk(message_count=count))
+    if queue is not None:
+        broker.delete_queue(queue)
 
 
 # -- basic ---------------------------------------------------------------------------------
@@ -265,10 +272,6 @@ def _basic_cancel(channel: Channel, method: commands.Basic.Cancel) -> None:
     channel.remove_consumer(tag)
     if not method.nowait:
         _reply(channel, commands.Basic.CancelOk(consumer_tag=tag))
-
-
-def _basic_cancel_ok(_channel: Channel, _method: commands.Basic.CancelOk) -> None:
-    """A client's answer to the broker's own cancel: nothing is left to do."""
 
 
 def _basic_get(channel: Channel, method: commands.Basic.Get) -> None:
@@ -413,7 +416,6 @@ _HANDLERS: dict[int, Handler] = {
     commands.Basic.Qos.index: _basic_qos,
     commands.Basic.Consume.index: _basic_consume,
     commands.Basic.Cancel.index: _basic_cancel,
-    commands.Basic.CancelOk.index: _basic_cancel_ok,
     commands.Basic.Get.index: _basic_get,
     commands.Basic.Recover.index: _basic_recover,
     commands.Basic.RecoverAsync.index: _basic_recover_async,

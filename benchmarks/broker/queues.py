@@ -51,8 +51,9 @@ class Consumer:
         #: Most unacknowledged messages at a time; 0 is no limit.
         self.prefetch = prefetch
         self.unacked = 0
-        #: Out of the queue's rotation until something wakes it.
-        self.parked = False
+        #: Out of the queue's rotation until something wakes it: the how manieth that left it. 0
+        #: stands for one that is in it.
+        self.parked = 0
 
     def __repr__(self) -> str:
         return f"<Consumer {self.tag!r} of {self.queue.name!r} unacked={self.unacked}>"
@@ -96,6 +97,8 @@ class Queue:
         self.consumers: list[Consumer] = []
         #: The consumers that are not parked, the next one first.
         self.rotation: deque[Consumer] = deque()
+        #: How often a consumer left the rotation.
+        self.parkings = 0
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._returned)
@@ -136,7 +139,8 @@ class Queue:
                 rotation.rotate(-1)
                 return consumer
             rotation.popleft()
-            consumer.parked = True
+            self.parkings += 1
+            consumer.parked = self.parkings
         return None
 
     def add_consumer(self, consumer: Consumer) -> None:

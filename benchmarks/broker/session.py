@@ -21,6 +21,7 @@ from benchmarks.wire.frames import (
     HEARTBEAT,
     HEARTBEAT_FRAME,
     METHOD,
+    OVERHEAD,
     PROTOCOL_HEADER,
     Frame,
     FrameError,
@@ -289,6 +290,8 @@ class Session:
         if self.state is State.CLOSING:
             self._frame_while_closing(frame)
         elif kind == HEARTBEAT:
+            if len(raw) > OVERHEAD:
+                raise HardError(501, "heartbeat with a payload")
             if number:
                 raise HardError(505, "heartbeat on a channel")
         elif number == 0:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from pamqp import commands
+from pamqp import commands, header
+from pamqp import frame as pamqp_frame
 
 from benchmarks.broker.core import Broker, Settings
-from benchmarks.wire.frames import BODY, HEADER, METHOD, frame
+from benchmarks.wire.frames import BODY, HEADER, HEARTBEAT, METHOD, frame
 
 Q, B, E, C = commands.Queue, commands.Basic, commands.Exchange, commands.Channel
 
@@ -66,6 +67,17 @@ SOFT = [
         " received 'topic' but current is 'direct'",
     ),
     (
+        E.Delete(exchange="amq.none"),
+        403,
+        "ACCESS_REFUSED - deletion of system exchange 'amq.none' in vhost '/' not allowed",
+    ),
+    (
+        E.Bind(destination="", source="none"),
+        403,
+        "ACCESS_REFUSED - operation not permitted on the default exchange",
+    ),
+    (Q.Unbind(queue="", exchange=""), 404, "NOT_FOUND - no previously declared queue"),
+    (
         E.Delete(exchange="amq.direct"),
         403,
         "ACCESS_REFUSED - deletion of system exchange 'amq.direct' in vhost '/' not allowed",
@@ -111,6 +123,12 @@ HARD = [
         503,
         "COMMAND_INVALID - unknown exchange type 'odd'",
     ),
+    (
+        E.Declare(exchange="", exchange_type=""),
+        503,
+        "COMMAND_INVALID - invalid exchange type ''",
+    ),
+    (B.CancelOk(consumer_tag="t"), 503, "COMMAND_INVALID - unimplemented method"),
     (C.CloseOk(), 503, "COMMAND_INVALID - unimplemented method"),
     (Q.PurgeOk(message_count=0), 503, "COMMAND_INVALID - unimplemented method"),
     (commands.Tx.Select(), 540, "NOT_IMPLEMENTED - transactions are not implemented"),
@@ -140,8 +158,30 @@ def test_publishing_to_nowhere(peer, publishing):
     ]
 
 
-def test_immediate_is_not_implemented(peer, publishing):
-    assert peer(1, publishing(1, "", "k", immediate=True)) == [
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        (
+            {"user_id": "other", "expiration": "odd"},
+            "user_id property set to 'other' but authenticated user was 'guest'",
+        ),
+        (
+            {"headers": {"a": 1}, "user_id": "guest", "priority": 1, "expiration": "odd"},
+            "invalid expiration 'odd': no_integer",
+        ),
+    ],
+)
+def test_properties_that_the_broker_looks_at(peer, properties, text):
+    content = header.ContentHeader(body_size=0, properties=B.Properties(**properties))
+    publish = B.Publish(exchange="", routing_key="q")
+    assert peer(1, publish, pamqp_frame.marshal(content, 1)) == [
+        (1, "Channel.Close", 406, f"PRECONDITION_FAILED - {text}", 60, 40)
+    ]
+
+
+@pytest.mark.parametrize("exchange", ["", "none"])
+def test_immediate_is_not_implemented(peer, publishing, exchange):
+    assert peer(1, publishing(1, exchange, "k", immediate=True)) == [
         (0, "Connection.Close", 540, "NOT_IMPLEMENTED - immediate=true", 60, 40)
     ]
 
@@ -212,8 +252,8 @@ NO_BODY = "UNEXPECTED_FRAME - expected content body, got non content body frame 
         ([METHOD_FRAME, FIVE, METHOD_FRAME], 505, NO_BODY),
         (
             [METHOD_FRAME, FIVE, frame(BODY, 1, b"x" * 9)],
-            501,
-            "FRAME_ERROR - content body is 4 bytes too long",
+            505,
+            NO_BODY,
         ),
         (
             [METHOD_FRAME, frame(HEADER, 1, b"\0\x0a" + bytes(12))],
@@ -236,6 +276,8 @@ NO_BODY = "UNEXPECTED_FRAME - expected content body, got non content body frame 
             501,
             "FRAME_ERROR - malformed acknowledgement",
         ),
+        ([frame(HEARTBEAT, 1, b"")], 505, "UNEXPECTED_FRAME - heartbeat on a channel"),
+        ([frame(HEARTBEAT, 0, b"x")], 501, "FRAME_ERROR - heartbeat with a payload"),
         ([b"\x09\0\x01\0\0\0\0\xce"], 501, "FRAME_ERROR - frame type 9 on channel 1"),
         (
             [b"\x01\0\x01\xff\xff\xff\xff"],
@@ -249,6 +291,21 @@ def test_frames_out_of_place(peer, frames, code, text, broker):
     events = peer.feed(b"".join(frames))
     assert [event[:4] for event in events] == [(0, "Connection.Close", code, text)]
     assert broker.counts["internal_errors"] == 0
+
+
+@pytest.mark.parametrize(
+    ("frames", "named"),
+    [
+        # A publish that stays without its content is to blame for it, not what came instead.
+        ([METHOD_FRAME, frame(METHOD, 1, b"\0\x3c\0\x46")], (60, 40)),
+        ([METHOD_FRAME, FIVE, METHOD_FRAME], (60, 40)),
+        # A frame that says nothing belongs to no method.
+        ([METHOD_FRAME, frame(HEADER, 1, b"\0\x3c")], (0, 0)),
+    ],
+)
+def test_the_method_that_is_named(peer, frames, named):
+    ((*_, class_id, method_id),) = peer.feed(b"".join(frames))
+    assert (class_id, method_id) == named
 
 
 def test_frames_before_a_broken_one_still_count(peer):

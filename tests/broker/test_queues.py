@@ -177,13 +177,35 @@ def test_a_deleted_queue_takes_its_messages_and_consumers(peer, publishing, brok
     peer(1, commands.Channel.CloseOk(), commands.Channel.Open(), B.Qos(prefetch_count=1))
     peer(1, B.Consume(queue="q", consumer_tag="t"))
     assert peer(1, Q.Delete(queue="q")) == [
-        (1, "Basic.Cancel", "t", True),
         (1, "Queue.DeleteOk", 2),
+        (1, "Basic.Cancel", "t", True),
     ]
     # The delivered one comes back to a queue that is gone.
     assert peer(1, B.Reject(delivery_tag=1, requeue=True)) == []
     assert broker.stored == 0
     assert peer(1, Q.Delete(queue="q")) == [(1, "Queue.DeleteOk", 0)]
+
+
+def test_what_was_fetched_stays_with_a_channel_until_close_ok(peer, publishing):
+    peer(1, Q.Declare(queue="q"), Q.Declare(queue="r"))
+    peer(1, publishing(1, "", "q"), publishing(1, "", "r"))
+    peer(2, commands.Channel.Open(), B.Consume(queue="q", consumer_tag="t"), B.Get(queue="r"))
+    assert peer(2, B.Ack(delivery_tag=9))[0][1] == "Channel.Close"
+    # The channel consumed from the first queue, and only fetched from the second.
+    assert [state(peer, "q")[1], state(peer, "r")[1]] == [1, 0]
+    peer(2, commands.Channel.CloseOk())
+    assert [state(peer, "q")[1], state(peer, "r")[1]] == [1, 1]
+
+
+def test_consumers_come_back_in_the_order_in_which_they_left(peer, publishing):
+    peer(1, Q.Declare(queue="q"), B.Qos(prefetch_count=2, global_=True))
+    peer(1, B.Consume(queue="q", consumer_tag="a"), B.Consume(queue="q", consumer_tag="b"))
+    # Both are tried and leave, "a" first.
+    peer(1, *[publishing(1, "", "q")] * 4)
+    # "a" takes one; then "b" is tried before it, and leaves first.
+    assert [event[2:4] for event in peer(1, B.Ack(delivery_tag=1))] == [("a", 3)]
+    events = peer(1, B.Qos(prefetch_count=3, global_=True))
+    assert [event[2:4] for event in events if event[1] == "Basic.Deliver"] == [("b", 4)]
 
 
 def test_a_client_that_cannot_be_told_of_a_cancel_is_not_told(connect):
