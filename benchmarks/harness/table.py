@@ -60,6 +60,8 @@ def print_result(result: TrialResult) -> None:
         console.print(f"left out, the client cannot: {', '.join(document['cannot'])}")
     for line in _metric_lines(metrics):
         console.print(line)
+    if document["nodes"]:
+        console.print(escape(_nodes(document["nodes"])))
     for reason in document["unknown_because"]:
         console.print(f"[yellow]unknown because[/] {escape(reason)}")
     for witness in document["witnesses"]:
@@ -90,6 +92,17 @@ def print_result(result: TrialResult) -> None:
 
 def _shown(value: Any) -> str:
     return "not judged" if value is None else str(value)
+
+
+def _nodes(nodes: dict[str, Any]) -> str:
+    """What became of the nodes of RabbitMQ, in one line."""
+    if "unknown" in nodes:
+        return f"nodes: {nodes['unknown']}"
+    memory = " + ".join(f"{size / 1e6:.0f}" for size in nodes["memory"])
+    return (
+        f"nodes: RabbitMQ {nodes['version']}, up in {nodes['start_seconds']:.1f} s, {memory} MB, "
+        f"{nodes['restarts']} restarts, {nodes['leader_changes']} leader changes"
+    )
 
 
 def _metric_lines(metrics: dict[str, Any]) -> list[str]:
