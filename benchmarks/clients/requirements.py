@@ -10,4 +10,6 @@ AMQPSTORM = ("amqpstorm==3.1.4",)
 KOMBU = ("kombu==5.7.0", *PYAMQP)
 KOMBU_THREADSAFE = ("kombu-pyamqp-threadsafe==0.7.1", *KOMBU)
 PIKA = ("pika==1.4.4",)
+#: The first with a connection that is thread-safe.
+PIKA_THREADSAFE = ("pika==1.5.0rc1",)
 RABBITPY = ("rabbitpy==3.0.2",)

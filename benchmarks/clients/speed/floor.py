@@ -7,7 +7,7 @@ which connects, shakes hands, opens a channel and publishes, and does nothing el
 
 from __future__ import annotations
 
-from benchmarks.clients.speed.base import CONSUME, DOUBT, PATIENCE, Session, Speed
+from benchmarks.clients.speed.base import CONSUME, DOUBT, LEASE, PATIENCE, Session, Speed
 from benchmarks.wire.client import WireClient, WireError
 
 #: Messages that are sent at a time, in one piece of some 32 KiB.
@@ -43,7 +43,7 @@ class _Wired(Session):
 class Floor(Speed):
     name = "floor"
     shares = False
-    cannot = frozenset({CONSUME, DOUBT})
+    cannot = frozenset({CONSUME, DOUBT, LEASE})
 
     @property
     def version(self) -> str:

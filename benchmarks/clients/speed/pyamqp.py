@@ -12,6 +12,7 @@ from benchmarks.clients.requirements import PYAMQP
 from benchmarks.clients.speed.base import (
     CONTENT_TYPE,
     DELIVERY_MODE,
+    LEASE,
     PATIENCE,
     PREFETCH,
     Session,
@@ -73,6 +74,7 @@ class PyamqpSpeed(Speed):
     name = "py-amqp, a connection per thread"
     requirements = PYAMQP
     shares = False
+    cannot = frozenset({LEASE})
 
     @property
     def version(self) -> str:

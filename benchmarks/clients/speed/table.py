@@ -15,8 +15,12 @@ SPEEDS = {
     "pyamqp": ("pyamqp", "PyamqpSpeed"),
     "kombu_threadsafe": ("kombu_threadsafe", "KombuThreadsafeSpeed"),
     "kombu_threadsafe_drainer": ("kombu_threadsafe", "KombuThreadsafeDrainerSpeed"),
-    FLOOR: ("floor", "Floor"),
     "amqpstorm": ("amqpstorm", "AmqpstormSpeed"),
+    "pika": ("pika", "PikaSpeed"),
+    "pika_threadsafe": ("pika", "PikaThreadsafeSpeed"),
+    "rabbitpy": ("rabbitpy", "RabbitpySpeed"),
+    "kombu": ("kombu", "KombuSpeed"),
+    FLOOR: ("floor", "Floor"),
 }
 
 

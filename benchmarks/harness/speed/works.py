@@ -59,7 +59,7 @@ class Work:
 
     def possible(self, kind: type[Speed]) -> bool:
         """Whether the client has a way to do it."""
-        cannot = kind.cannot if kind.shares else kind.cannot | {SHARE, LEASE}
+        cannot = kind.cannot if kind.shares else kind.cannot | {SHARE}
         return not self.needs & cannot
 
 
@@ -88,7 +88,10 @@ _ALL = (
         "confirm_1", "publish and await its confirm, 1 thread", publishing.confirm, 1, 50,
         MOST, CONFIRM,
     ),
-    _work("mix_50", "random operations, 50 x 100", leasing.mix, 50, 5000, 5000, LEASE, DRAIN),
+    _work(
+        "mix_50", "random operations, 50 x 100", leasing.mix, 50, 5000, 5000,
+        LEASE, DRAIN, SHARE,
+    ),
     _work(
         "consume_1", "consume and acknowledge, 1 consumer", consuming.consume, 1, 500,
         MOST, CONSUME,
