@@ -26,7 +26,7 @@ from benchmarks.harness.gate_results import Store
 #: Columns that the tables need.
 WIDTH = 110
 _WRONG = (VIOLATED, FAILED, NOT_MEASURED)
-#: Needs a library that asv's environments do not hold: where it is skipped, that is no problem.
+#: Needs an environment of its own, from a package index: where it is skipped, that is no problem.
 OPTIONAL = frozenset(("races.Explore.track_control_missed",))
 
 

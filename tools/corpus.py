@@ -3,8 +3,8 @@
 ``python -m tools.corpus`` prints one line for each finding that is kept: its token *fits*, and
 shows its finding ten times of ten; or it is *stale*, for the source has changed since, or it is for
 another Python. ``--refresh`` searches for each stale one again, and for each race that has no entry
-yet, and writes `benchmarks/schedules/corpus.json` anew. What was mended has no token; the tests
-search for it.
+where it is looked for, and writes `benchmarks/schedules/corpus.json` anew. What was mended has no
+token; the tests search for it.
 
 Exit status: 0 all tokens fit (with ``--refresh``: now), 1 some are stale or show nothing any more
 (with ``--refresh``: were searched for in vain), 3 a search itself failed.
@@ -72,6 +72,16 @@ def _new(race: Race) -> Entry:
     return Entry(race.name, race.program, "pct", race.depth, 1, SCHEDULES, race.invariants[0])
 
 
+def _planned(entries: Sequence[Entry]) -> list[Entry]:
+    """With those of all races, and without those of a race that is looked for elsewhere by now."""
+    races = {race.name: race for race in (*RACES, *MODELS)}
+    kept = [
+        each for each in entries if each.of not in races or each.program == races[each.of].program
+    ]
+    there = {entry.of for entry in kept}
+    return [*kept, *(_new(race) for name, race in races.items() if name not in there)]
+
+
 def _look(entries: Sequence[Entry]) -> list[Entry]:
     """Those whose token is of no use; each one is told."""
     states = [(entry, state(entry)) for entry in entries]
@@ -89,9 +99,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--refresh", action="store_true", help="search again for what is stale")
     options = parser.parse_args(words)
-    entries = load()
-    kept = {entry.program for entry in entries}
-    entries += [_new(race) for race in (*RACES, *MODELS) if race.program not in kept]
+    entries = _planned(load())
     useless = _look([entry for entry in entries if not entry.mended])
     if not options.refresh:
         if useless:

@@ -6,7 +6,7 @@ run again, exactly. It never judges by the clock on the wall and never leaves th
 It prevents the failure that stress tests cannot: a race so narrow that a million runs miss it.
 
 - `scheduler`, `task`: who runs; `strategies`: who is chosen to run.
-- `locks`, `queues`, `threads`, `clock`, `sockets`, `polling`: what a thread may block in.
+- `locks`, `queues`, `threads`, `clock`, `sockets`, `pipes`, `polling`: what a thread may block in.
 - `patches`: puts these in place of the real ones, and takes every one of them back.
 - `tracing`: where a thread may be interrupted inside the explored code.
 - `tokens`, `shrink`, `story`: a finding, short enough to keep and clear enough to follow.

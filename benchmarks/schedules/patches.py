@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
-from . import clock, locks, polling, queues, real, sockets, threads
+from . import clock, locks, pipes, polling, queues, real, sockets, threads
 from .task import active, current
 
 #: Never swept: our own modules, and what runs us. `threading` keeps its own locks, under which
@@ -81,6 +81,11 @@ def _stand_ins() -> dict[int, tuple[Any, Any]]:
         (real.socketpair, sockets.socketpair),
         (real.getaddrinfo, sockets.getaddrinfo),
         (real.fcntl_, sockets.fcntl),
+        (real.pipe, pipes.pipe),
+        (real.read, pipes.read),
+        (real.write, pipes.write),
+        (real.close, pipes.close),
+        (real.set_blocking, pipes.set_blocking),
         (real.poll, polling.Poll),
         (real.select_, polling.select),
         (real.DefaultSelector, polling.Selector),
@@ -117,6 +122,8 @@ class Patches:
             lock.reset()
         if hasattr(threading, "_counter"):
             vars(threading)["_counter"] = itertools.count(1).__next__
+        # A logger remembers whether a level is on; the first to ask takes a lock.
+        logging.root.manager._clear_cache()  # type: ignore[attr-defined]
         random.seed(0)
 
     def restore(self) -> None:

@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -21,6 +22,7 @@ import pytest
 
 from benchmarks.clients.kombu_threadsafe import DISTRIBUTION, KombuThreadsafe
 from benchmarks.clients.loader import CLIENTS, ClientError, make_client
+from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.environments import INSTALL_SECONDS, VARIABLE, peer_python
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.schedules import control
@@ -164,6 +166,23 @@ def test_what_its_token_does_not_bring_again_is_a_miss() -> None:
     assert control.missed(report, lambda _name: PROGRAM) == control.MISSED
 
 
+def tokens() -> dict[str, str]:
+    """Of the table of what was found in the newest release: each token, with its invariant."""
+    text = (ROOT / "docs" / "kombu_threadsafe.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+    found = {}
+    for row in rows:
+        token = re.search(r"`(\S+~\S+~\S+)`", row[5])
+        if token is not None:
+            found[token[1]] = re.split("[:,]", row[4])[0].strip()
+    return found
+
+
+def test_the_table_of_findings_holds_tokens_of_both_readers() -> None:
+    assert {token.partition(":")[0] for token in tokens()} == set(NAMES)
+    assert set(tokens().values()) <= set(INVARIANTS)
+
+
 # -- with it -----------------------------------------------------------------------------------
 
 PROTOCOL = """
@@ -288,7 +307,7 @@ def pinned() -> str:
 
 @pytest.fixture(scope="module")
 def newest() -> str:
-    return python_with(f"{DISTRIBUTION}=={NEWEST}")
+    return python_with(f"{DISTRIBUTION}=={NEWEST}", *control.REQUIREMENTS[1:])
 
 
 @pytest.mark.conformance
@@ -327,6 +346,22 @@ def test_it_stands_trial(newest: str, tmp_path: Path) -> None:
     assert document["cannot"] == ["release_twice"]
     assert document["compared"]["confirm"] > 0
     assert document["violations"]["crashes"] == 0
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(2 * INSTALL_SECONDS + RUN)
+@pytest.mark.parametrize(("token", "invariant"), tokens().items())
+def test_what_was_found_in_the_newest_is_found_again(
+    newest: str, token: str, invariant: str
+) -> None:
+    """The tokens are for Python 3.11: another one is told so."""
+    done = harness(newest, "replay", token)
+    if sys.version_info[:2] == (3, 11):
+        assert done.returncode == 1, done.stderr
+        assert f"10 of 10 runs alike: {invariant}" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert "another Python" in done.stderr
 
 
 @pytest.mark.conformance

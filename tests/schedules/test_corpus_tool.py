@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,17 @@ def test_what_the_default_order_shows_is_no_race(
     pretend(monkeypatch, found=dict.fromkeys((5, 6, 7), at_once))
     assert corpus.main(["--refresh"]) == 1
     assert load(file) == [stale]
+
+
+def test_an_entry_of_a_race_that_is_looked_for_elsewhere_is_replaced(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "MODELS", (FIRST,))
+    save([replace(entry(0), program="acquire+acquire.1")], file)
+    pretended = pretend(monkeypatch, found={1: FIRST.invariants[0]})
+    assert corpus.main(["--refresh"]) == 0
+    assert pretended.seeds == [1]
+    assert [each.program for each in load(file)] == [FIRST.program]
 
 
 def test_a_search_that_failed_is_3(

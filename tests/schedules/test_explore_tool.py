@@ -9,12 +9,22 @@ from typing import Any
 
 import pytest
 
-from benchmarks.schedules.corpus import Entry, load, save
+from benchmarks.schedules import control
 from benchmarks.schedules.hunts import Hunt
 from benchmarks.schedules.races import MODELS, RACES
 from benchmarks.schedules.scenarios import catalogue
-from tools import explore
-from tools.explore import SMALL, deep_table, keep, line, main, markdown, race_row
+from tools import explore, explore_races
+from tools.explore import SMALL, main
+from tools.explore_tables import (
+    EXHAUSTIVE_HEAD,
+    RACES_HEAD,
+    deep_table,
+    exhaustive_table,
+    keep,
+    line,
+    markdown,
+    race_row,
+)
 
 Result = dict[str, Any]
 ALL = (*RACES, *MODELS)
@@ -38,9 +48,17 @@ class Pretended:
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = answers
         self.asked: list[Hunt] = []
+        self.controls: list[int] = []
 
     def __call__(self, hunts: Iterable[Hunt], seconds: float) -> list[Result]:
         return [self.answer(hunt) for hunt in hunts]
+
+    def control_of(self, seed: int, seconds: float) -> Result:
+        self.controls.append(seed)
+        answer = self.answers.get(control.SCENARIO, 0)
+        if isinstance(answer, dict):
+            return answer
+        return {"missed": answer, "seed": seed, "schedules": 30, "seconds": 2.0, "replays": 10}
 
     def answer(self, hunt: Hunt) -> Result:
         self.asked.append(hunt)
@@ -54,8 +72,9 @@ class Pretended:
 def document(tmp_path: Path) -> Path:
     file = tmp_path / "schedules.md"
     file.write_text(
-        "before\n<!-- the deep search, by tools/explore.py -->\nold\n"
-        "<!-- end of the deep search -->\n"
+        "before\n<!-- the exhaustive search, by tools/explore.py -->\nold\n"
+        "<!-- end of the exhaustive search -->\n"
+        "<!-- the deep search, by tools/explore.py -->\nold\n<!-- end of the deep search -->\n"
         "<!-- the races, by tools/explore.py -->\nold\n<!-- end of the races -->\nafter\n"
     )
     return file
@@ -64,13 +83,16 @@ def document(tmp_path: Path) -> Path:
 def pretend(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Pretended:
     pretended = Pretended(answers.pop("by_name", answers))
     monkeypatch.setattr(explore, "pursue_all", pretended)
+    monkeypatch.setattr(explore_races, "pursue_all", pretended)
+    monkeypatch.setattr(explore_races, "control_of", pretended.control_of)
     return pretended
 
 
-def test_the_small_ones_are_of_the_catalogue_and_each_is_exhausted_once() -> None:
-    names = [name for names in SMALL.values() for name in names]
+def test_the_small_ones_are_of_the_catalogue_and_each_is_searched_once() -> None:
+    names = [name.partition("@")[0] for names in SMALL.values() for name in names]
     assert set(names) <= set(catalogue())
-    assert len(names) == len(set(names))
+    searches = [(depth, name) for depth, names in SMALL.items() for name in names]
+    assert len(searches) == len(set(searches))
 
 
 def test_everything_is_searched_both_ways_and_the_small_ones_exhausted(
@@ -86,10 +108,12 @@ def test_everything_is_searched_both_ways_and_the_small_ones_exhausted(
     assert all(hunt.schedules is None and hunt.seconds for hunt in pretended.asked)
     number = len(expected)
     out = capsys.readouterr().out
-    assert f"154 scenarios, {number} searches (14 of them exhausted, 0 failed)" in out
+    small = sum(len(names) for names in SMALL.values())
+    assert f"154 scenarios, {number} searches ({small} of them exhausted, 0 failed)" in out
     text = document.read_text()
-    assert "| `acquire+release.1` | 40 | 40 | 2: 40, exhausted | 0 |" in text
-    assert "| `publish+kill.1` | 40 | 40 |  | 0 |" in text
+    assert "| `acquire+release.1` | access | 2 | 40 | exhausted | 0 | 1 |" in text
+    assert "| `acquire+release.1` | 40 | 40 | 0 |" in text
+    assert "| `publish+kill.1` | 40 | 40 | 0 |" in text
     assert text.startswith("before\n")
     assert text.endswith(
         "<!-- the races, by tools/explore.py -->\nold\n<!-- end of the races -->\nafter\n"
@@ -102,6 +126,17 @@ def test_the_time_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [hunt.seconds or 0.0 for hunt in pretended.asked]
     # Four searches; the pretended ones take no time, so the second pair has twice as much each.
     assert [round(each) for each in seconds] == [15, 15, 30, 30]
+
+
+def test_who_asks_for_one_scenario_gets_its_exhaustive_searches_in_their_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretended = pretend(monkeypatch)
+    assert main(["acquire+release.1", "--minutes", "2"]) == 0
+    exhaustive = [hunt for hunt in pretended.asked if hunt.strategy == "dfs"]
+    assert {hunt.program.partition("@")[0] for hunt in exhaustive} == {"acquire+release.1"}
+    assert {hunt.depth for hunt in exhaustive} >= {2}
+    assert all(0.58 < (hunt.seconds or 0.0) / 120 <= 0.6 for hunt in exhaustive)
 
 
 def test_a_race_is_1_and_a_failure_3(
@@ -123,48 +158,70 @@ def test_what_does_not_exist_is_not_searched() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--minutes", "0"], ["--jobs", "0"], ["--races", "--seeds", "0"]]
+    "words",
+    [["--minutes", "0"], ["--jobs", "0"], *(["--seeds", text] for text in ("0", "9-1", "x"))],
 )
 def test_wrong_arguments_are_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(words)
 
 
-def test_the_races_are_looked_for_and_kept(
-    monkeypatch: pytest.MonkeyPatch, document: Path, tmp_path: Path
+FOUND: dict[str, Any] = {race.program: race.invariants[0] for race in ALL}
+
+
+def test_the_races_and_the_control_are_looked_for_and_kept(
+    monkeypatch: pytest.MonkeyPatch, document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "corpus.json"
-    stale = Entry(RACES[0].name, RACES[0].program, "pct", 2, 1, 9, "deadlocks", token="x~y~z")
-    other = Entry("another", "acquire+acquire.1", "pct", 3, 1, 9, "deadlocks", mended=True)
-    save([stale, other], file)
-    monkeypatch.setattr(explore, "load", lambda: load(file))
-    monkeypatch.setattr(explore, "save", lambda entries: save(entries, file))
-    answers = {race.program: race.invariants[0] for race in ALL}
-    pretended = pretend(monkeypatch, by_name=answers)
-    assert main(["--races", "--seeds", "2", "--write", str(document)]) == 0
+    pretended = pretend(monkeypatch, by_name=FOUND)
+    assert main(["--races", "--seeds", "101-102", "--write", str(document)]) == 0
     assert len(pretended.asked) == 2 * len(ALL)
-    kept = {(entry.of, entry.schedules) for entry in load(file)}
-    assert kept == {("another", 9)} | {(race.name, 40) for race in ALL}
-    row = "| `TwoReconnectAtItsWidth` | leaks | `publish+kill.1`, PCT 2 | 2 of 2 | 40 | 1.0 | 1.0 |"
-    assert row in document.read_text()
+    assert {hunt.seed for hunt in pretended.asked} == {101, 102} == set(pretended.controls)
+    out = capsys.readouterr().out
+    assert "seed 101, found, 10 of its replays alike" in out
+    assert f"{len(ALL) + 1} races, 2 seeds each, 0 searches missed theirs" in out
+    text = document.read_text()
+    assert "Seeds 101 to 102, 2 searches at a time" in text
+    for row in (
+        "| `TwoReconnectAtItsWidth` | leaks | `publish+kill.1`, PCT 2 | 2 of 2 | 40 | 40 |",
+        "| kombu-pyamqp-threadsafe 0.6.0 | keyerror_none | `publish+rpc.2`, PCT 5 | 2 of 2 | 30 |",
+    ):
+        assert row in text
+
+
+def test_a_control_that_is_missed_is_1_and_one_that_failed_3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, by_name=FOUND | {control.SCENARIO: 1})
+    assert main(["--races", "--seeds", "1"]) == 1
+    pretend(monkeypatch, by_name=FOUND | {control.SCENARIO: {"failure": "no result"}})
+    assert main(["--races", "--seeds", "1"]) == 3
+
+
+def test_a_control_that_cannot_be_had_is_told_and_no_miss(
+    monkeypatch: pytest.MonkeyPatch, document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, by_name=FOUND | {control.SCENARIO: {"refused": "no index"}})
+    assert main(["--races", "--seeds", "1", "--write", str(document)]) == 0
+    assert "not searched: no index" in capsys.readouterr().out
+    assert "`publish+rpc.2`, PCT 5 | not searched |" in document.read_text()
 
 
 def test_a_race_that_is_missed_or_late_is_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: dict[str, Any] = {race.program: race.invariants[0] for race in ALL}
     first = RACES[0]
-    pretend(monkeypatch, by_name=answers | {first.program: ""})
+    pretend(monkeypatch, by_name=FOUND | {first.program: ""})
     assert main(["--races", "--seeds", "1"]) == 1
     late = result(first.hunt(1), first.invariants[0], seconds=31.0)
-    pretend(monkeypatch, by_name=answers | {first.program: late})
+    pretend(monkeypatch, by_name=FOUND | {first.program: late})
     assert main(["--races", "--seeds", "1"]) == 1
-    pretend(monkeypatch, by_name=answers | {first.program: {"failure": "no result"}})
+    pretend(monkeypatch, by_name=FOUND | {first.program: {"failure": "no result"}})
     assert main(["--races", "--seeds", "1"]) == 1
 
 
 def test_a_row_of_nothing_found_is_empty_where_there_is_no_number() -> None:
     race = RACES[0]
     row = race_row(race, [result(race.hunt(1)), result(race.hunt(2), "leaks")])
-    assert row[3:] == ("0 of 2", "", "", "")
+    assert row[3:] == ("0 of 2", "", "", "", "")
+    assert len(row) == len(RACES_HEAD)
     assert deep_table([]) == []
 
 
@@ -172,7 +229,17 @@ def test_a_search_that_failed_is_told_as_such() -> None:
     hunt = Hunt("publish+kill.1", "pct", 3)
     failed = {"hunt": asdict(hunt), "failure": "no result"}
     assert "failed: no result" in line(failed)
-    assert deep_table([failed]) == [("`publish+kill.1`", "failed", "", "", "0")]
+    assert deep_table([failed]) == [("`publish+kill.1`", "failed", "", "0")]
+    dfs = {"hunt": asdict(Hunt("publish+kill.1@sync", "dfs", 2)), "failure": "no result"}
+    (row,) = exhaustive_table([failed, dfs])
+    assert row == ("`publish+kill.1`", "sync", "2", "failed", "", "", "")
+    assert len(row) == len(EXHAUSTIVE_HEAD)
+
+
+def test_a_budget_that_ran_out_reads_not_exhausted() -> None:
+    ran_out = result(Hunt("publish+kill.1@sync", "dfs", 2)) | {"exhausted": False}
+    assert "not exhausted" in line(ran_out)
+    assert exhaustive_table([ran_out])[0][3:6] == ("40", "not exhausted", "0")
 
 
 def test_a_document_without_a_place_is_told(tmp_path: Path) -> None:

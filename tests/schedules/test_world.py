@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import queue
 import random
 import select
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.schedules.program import Program, Runner
+from benchmarks.schedules.strategies import Default
 from benchmarks.schedules.world import rest, together
 from tests.schedules.running import often, once
 
@@ -175,6 +178,46 @@ def test_poll_select_and_selectors_see_the_sockets() -> None:
         selector.close()
 
     often(body, HERE, runs=5)
+
+
+def test_a_pipe_wakes_who_waits_for_it_and_its_sockets() -> None:
+    """As a reader of sockets is told to stop."""
+
+    def body() -> None:
+        one, _other = socket.socketpair()
+        waking, told = os.pipe()
+        os.set_blocking(waking, False)
+        with pytest.raises(BlockingIOError):
+            os.read(waking, 1)
+        selector = selectors.DefaultSelector()
+        for each in (one, waking):
+            selector.register(each, selectors.EVENT_READ)
+        assert selector.select(3_600) == []
+        results = together(lambda: os.write(told, b"xy"), lambda: selector.select())
+        assert results[0] == 2
+        assert [key.fd for key, _ in results[1]] == [waking]
+        assert os.read(waking, 100) == b"xy"
+        os.close(told)
+        assert os.read(waking, 100) == b""
+        os.close(waking)
+        for call in (lambda: os.read(waking, 1), lambda: os.close(waking)):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                call()
+
+    often(body, HERE, runs=5)
+
+
+def test_a_descriptor_of_the_kernel_is_still_one() -> None:
+    def body() -> None:
+        real = os.open(os.devnull, os.O_RDWR)
+        os.set_blocking(real, True)
+        assert os.write(real, b"gone") == 4
+        assert os.read(real, 10) == b""
+        os.close(real)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.read(real, 1)
+
+    assert once(body).finding is None
 
 
 def test_a_task_may_not_wait_for_a_descriptor_of_the_kernel() -> None:
@@ -339,6 +382,17 @@ def test_two_threads_log_each_line_whole(caplog: pytest.LogCaptureFixture) -> No
     often(body, HERE)
 
 
+def test_what_a_logger_remembers_is_no_difference_between_runs() -> None:
+    """The first to ask whether a level is on takes a lock, and then it is known."""
+    logger = logging.getLogger("amqpool.test.remembers")
+
+    def body() -> None:
+        together(lambda: logger.debug("x"), lambda: None)
+
+    with Runner(Program("asks", body, (HERE,), granularity="sync")) as runner:
+        assert len({runner.run(Default()).steps for _ in range(3)}) == 1
+
+
 def test_a_thread_pool_executor() -> None:
     def body() -> None:
         with ThreadPoolExecutor(2) as executor:
@@ -395,6 +449,7 @@ def test_a_thread_that_is_no_task_gets_the_real_things() -> None:
         seen["queue"] = type(SimpleQueue())
         seen["socket"] = socket.socket()
         seen["time"] = time.time()
+        seen["pipe"] = os.pipe()
         answered.release()
 
     real = type(threading.Lock()), type(SimpleQueue()), socket.socket
@@ -413,3 +468,5 @@ def test_a_thread_that_is_no_task_gets_the_real_things() -> None:
     assert type(seen["socket"]) is real[2]
     assert abs(seen["time"] - time.time()) < 60
     seen["socket"].close()
+    for each in seen["pipe"]:
+        os.close(each)
