@@ -51,8 +51,9 @@ lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m mypy
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails on any violation
-	@$(PY) -m tools.bench
+BROKER ?= embedded
+bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails on any violation; BROKER=rabbitmq
+	@$(PY) -m tools.bench --broker $(BROKER)
 
 test-asv: $(STAMP) ## broken commits against asv continuous, in a scratch clone; minutes
 	$(PY) -m pytest tests/asv -m asv -o faulthandler_timeout=0 $(ARGS)
@@ -62,10 +63,10 @@ pages: $(STAMP) ## publish what asv has stored, with all libraries: the pages ne
 	$(PY) -m asv publish --no-pull
 
 BASE ?= main
-gate: $(STAMP) ## measure BASE (main) and HEAD side by side, then judge HEAD; fails on any violation
+gate: $(STAMP) ## measure BASE (main) and HEAD side by side, then judge HEAD; fails on any violation; BROKER=rabbitmq
 	@$(PY) -m asv machine --yes
-	-@$(PY) -m asv continuous --show-stderr $(BASE) HEAD
-	@$(PY) -m benchmarks.harness gate HEAD --base $(BASE) $(ARGS)
+	-@$(PY) -m tools.label $(BROKER) continuous --show-stderr $(BASE) HEAD
+	@$(PY) -m benchmarks.harness gate HEAD --base $(BASE) --require $(BROKER) $(ARGS)
 
 test-browser: $(STAMP) ## look at the published pages in headless Chromium; screenshots in reports/
 	@# Where Chromium is missing it is installed if that needs no question; else the tests skip.

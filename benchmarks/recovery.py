@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.harness.arena import BOUND, Arena
+from benchmarks.harness.arena import Arena
 from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.kinds import EMBEDDED
+from benchmarks.harness.label import NotHere, node, skip_if_not_here
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.harness.suite import (
     CLIENT,
     ONE_A_ROUND,
     SEEDS,
+    TIMED_SECONDS,
     Measured,
     lasting,
     longest,
@@ -38,15 +41,14 @@ class RecoveryCycle:
     """One cycle, by kind of fault; the proxy that injects it stands in between."""
 
     version = instrument_digest()
-    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
-    timeout = 60.0 + 4 * BOUND
+    timeout = TIMED_SECONDS
     params = (_FAULTS,)
     param_names = ("fault",)
     number, repeat, rounds, warmup_time = ONE_A_ROUND
 
     def setup(self, fault: str) -> None:
         require(_SCENARIO, _CHECK, fault)
-        self.arena = Arena(CLIENT, _CHANNELS, proxied=True)
+        self.arena = Arena(CLIENT, _CHANNELS, proxied=True, broker=node() or EMBEDDED)
         # The first cycles import and allocate what the others only use.
         for _ in range(_WARM):
             self.arena.recover(fault)
@@ -65,12 +67,13 @@ class RepeatedRecovery:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
     params = ([50, 99],)
     param_names = ("percentile",)
     unit = "ms"
 
     @lasting(longest(_SCENARIO, runs=1))
-    def setup_cache(self) -> Measured:
+    def setup_cache(self) -> Measured | NotHere:
         return measure(_SCENARIO, SEEDS[:1])
 
     def track_percentile(self, measured: Measured, percentile: int) -> dict[str, Any] | None:

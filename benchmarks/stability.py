@@ -2,7 +2,8 @@
 
 ``track_violations`` must be 0 everywhere: it is the sum over all seeded runs. ``track_duration``
 has one sample for each of those runs. ``Variants`` looks at all further scenarios, for violations
-alone. The numbers come from supervised trials; see ``suite``.
+alone. The numbers come from supervised trials; see ``suite``. They are taken on the broker that
+asv's matrix names; where it cannot be had, the readers skip themselves; see ``label``.
 
 Each class has a ``setup_cache`` of its own, written out: asv keys a cache by module and line, so an
 inherited or generated one would silently hand one scenario's result to the readers of another.
@@ -14,6 +15,7 @@ from typing import Any
 
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.label import NotHere, skip_if_not_here
 from benchmarks.harness.scenarios import SCENARIOS
 from benchmarks.harness.suite import (
     Measured,
@@ -39,9 +41,10 @@ class ChaosNoDeadlock:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
 
     @lasting(longest(_CHAOS))
-    def setup_cache(self) -> Measured:
+    def setup_cache(self) -> Measured | NotHere:
         return measure(_CHAOS)
 
     @per(SCENARIOS[_CHAOS].loads, INVARIANTS, names=("load", "invariant"), unit="violations")
@@ -58,9 +61,10 @@ class ChaosWithConnectionKills:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
 
     @lasting(longest(_KILLS))
-    def setup_cache(self) -> Measured:
+    def setup_cache(self) -> Measured | NotHere:
         return measure(_KILLS)
 
     @per(SCENARIOS[_KILLS].loads, INVARIANTS, names=("load", "invariant"), unit="violations")
@@ -77,9 +81,10 @@ class HighContention:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
 
     @lasting(longest(_CONTENTION))
-    def setup_cache(self) -> Measured:
+    def setup_cache(self) -> Measured | NotHere:
         return measure(_CONTENTION)
 
     @per(SCENARIOS[_CONTENTION].loads, INVARIANTS, names=("load", "invariant"), unit="violations")
@@ -96,9 +101,10 @@ class RepeatedRecovery:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
 
     @lasting(longest(_RECOVERY))
-    def setup_cache(self) -> Measured:
+    def setup_cache(self) -> Measured | NotHere:
         return measure(_RECOVERY)
 
     @per(SCENARIOS[_RECOVERY].loads, INVARIANTS, names=("load", "invariant"), unit="violations")
@@ -115,9 +121,10 @@ class Variants:
 
     version = instrument_digest()
     timeout = 60.0
+    setup = staticmethod(skip_if_not_here)
 
     @lasting(sum(longest(name) for name, _ in variants().values()))
-    def setup_cache(self) -> dict[str, Measured]:
+    def setup_cache(self) -> dict[str, Measured] | NotHere:
         return measure_variants()
 
     @per(variants(), INVARIANTS, names=("load", "invariant"), unit="violations")

@@ -5,11 +5,13 @@ The clock stops when the broker holds every message, see ``arena``.
 
 from __future__ import annotations
 
-from benchmarks.harness.arena import BOUND, Arena
+from benchmarks.harness.arena import Arena
 from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.kinds import EMBEDDED
+from benchmarks.harness.label import node
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
-from benchmarks.harness.suite import CLIENT, ONE_A_ROUND, SEEDS, require
+from benchmarks.harness.suite import CLIENT, ONE_A_ROUND, SEEDS, TIMED_SECONDS, require
 
 _SCENARIO = "chaos_no_deadlock"
 #: Messages of one ``time_publish``, whatever the number of threads: some tenths of a second.
@@ -28,8 +30,7 @@ class Chaos:
     """The whole load of ``chaos_no_deadlock``, through the proxy as in the trials beside it."""
 
     version = instrument_digest()
-    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
-    timeout = 60.0 + 4 * BOUND
+    timeout = TIMED_SECONDS
     params = (list(SCENARIOS[_SCENARIO].loads),)
     param_names = ("load",)
     number, repeat, rounds, warmup_time = ONE_A_ROUND
@@ -39,7 +40,8 @@ class Chaos:
         numbers = scenario.load(load)
         _require(numbers.threads)
         self.plan = make_plan(_SCENARIO, numbers, SEEDS[0])
-        self.arena = Arena(CLIENT, scenario.channels(numbers), proxied=True)
+        channels = scenario.channels(numbers)
+        self.arena = Arena(CLIENT, channels, proxied=True, broker=node() or EMBEDDED)
         self.arena.consume(numbers.consumers)
 
     def teardown(self, load: str) -> None:
@@ -59,15 +61,14 @@ class Publish:
     """
 
     version = instrument_digest()
-    #: asv counts silence: the trial before, the opening and the work each have bounds of their own.
-    timeout = 60.0 + 4 * BOUND
+    timeout = TIMED_SECONDS
     params = ([1, 10, 50],)
     param_names = ("threads",)
     number, repeat, rounds, warmup_time = ONE_A_ROUND
 
     def setup(self, threads: int) -> None:
         _require(threads)
-        self.arena = Arena(CLIENT, threads, proxied=False)
+        self.arena = Arena(CLIENT, threads, proxied=False, broker=node() or EMBEDDED)
         # The first publish of each thread opens its channel, which is not what is timed.
         self.arena.publish(threads, threads)
 

@@ -1,5 +1,7 @@
 """``make bench``: asv over HEAD, its pages, a summary, and an exit status that means something.
 
+It measures and sums up under one label, the embedded broker's unless ``--broker`` names another.
+
 Exit status: 0 everything was measured and every violation is 0; 1 a violation or a failed
 benchmark; 2 something was not measured, or asv could not run here; 130 interrupted. Repeated, it
 measures again.
@@ -7,6 +9,7 @@ measures again.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -15,8 +18,10 @@ import time
 import types
 from pathlib import Path
 
+from benchmarks.harness.kinds import EMBEDDED
 from benchmarks.harness.processes import EnvironmentProblem
 from tools import bench_summary
+from tools.label import require, selection
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLDS, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -28,6 +33,9 @@ PATIENCE = 20.0
 
 def main() -> int:
     """Run it all; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--broker", default=EMBEDDED, metavar="LABEL", help=f"({EMBEDDED})")
+    label: str = parser.parse_args().broker
     # Whoever ends this process ends asv first, in order.
     signal.signal(signal.SIGTERM, _interrupt)
     os.chdir(ROOT)
@@ -38,7 +46,8 @@ def main() -> int:
         print("note: src/ has changes that are not committed: measured is HEAD without them")
     give_home(ROOT / ".asv" / "home")
     try:
-        return _measure(commit)
+        require(label)
+        return _measure(commit, label)
     except EnvironmentProblem as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -47,25 +56,27 @@ def main() -> int:
         return INTERRUPTED
 
 
-def _measure(commit: str) -> int:
+def _measure(commit: str, label: str) -> int:
     started = time.monotonic()
+    chosen = selection(label)
     if _asv("machine", "--yes", quiet=True) != 0:
         return USAGE
     # With --show-stderr the witnesses of violations are shown where they were found.
-    status = _asv("run", "--show-stderr", f"{commit}^!")
+    status = _asv("run", *chosen, "--show-stderr", f"{commit}^!")
     if status not in RAN:
         print(f"error: asv run ended with status {status}: see above", file=sys.stderr)
         return USAGE
     published = _asv("publish", "--no-pull", quiet=True)
-    stored = bench_summary.read(ROOT, commit)
+    stored = bench_summary.read(ROOT, commit, label)
     print()
     bench_summary.show(stored)
-    wrong = bench_summary.problems(stored)
+    wrong = bench_summary.problems(stored, label)
     for line in wrong:
         print(f"wrong: {line}")
     values = sum(len(sheet.cells) for sheet in stored.sheets)
     seconds = time.monotonic() - started
-    print(f"\n{values} values of {commit[:8]} in {seconds:.0f} s, {len(wrong)} of them wrong")
+    measured = f"{values} values of {commit[:8]} on {label}"
+    print(f"\n{measured} in {seconds:.0f} s, {len(wrong)} of them wrong")
     if published != 0:
         print("error: asv publish failed", file=sys.stderr)
         return USAGE
@@ -74,7 +85,7 @@ def _measure(commit: str) -> int:
         print("note: the pages need the internet, because npm could not fetch their libraries")
     print(f"pages: {pages / 'index.html'}#/invariants")
     print(f"to look at them: {sys.executable} -m asv preview")
-    return bench_summary.status(stored) or (BROKEN if status != 0 else HOLDS)
+    return bench_summary.status(stored, label) or (BROKEN if status != 0 else HOLDS)
 
 
 def _asv(*arguments: str, quiet: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""What asv stored for one commit, as tables on a terminal, and what is wrong with it.
+"""What asv stored for one commit under one label, as tables on a terminal, and what is wrong.
 
 It reads results and measures nothing, and the gate is the judge. After a run of the whole suite a
 benchmark that was skipped is wrong too: it skips itself when the client failed a short trial.
@@ -6,6 +6,7 @@ benchmark that was skipped is wrong too: it skips itself when the client failed 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,30 @@ _WRONG = (VIOLATED, FAILED, NOT_MEASURED)
 OPTIONAL = frozenset(("races.Explore.track_control_missed",))
 
 
-def read(folder: Path, commit: str) -> Stored:
-    """All that asv stored of that commit; ``folder`` holds asv.conf.json.
+def read(folder: Path, commit: str, label: str = EMBEDDED) -> Stored:
+    """All that asv stored of that commit under a label; ``folder`` holds asv.conf.json.
 
     Raises EnvironmentProblem when there are no results at all.
     """
-    return Store(folder / "asv.conf.json").stored(commit)
+    return under(label, Store(folder / "asv.conf.json").stored(commit))
 
 
-def status(stored: Stored) -> int:
+def under(label: str, stored: Stored) -> Stored:
+    """That of it which belongs to one label: another one may have been measured at another time."""
+    return replace(
+        stored,
+        sheets=tuple(sheet for sheet in stored.sheets if sheet.label == label),
+        planned=tuple(plan for plan in stored.planned if plan.label == label),
+    )
+
+
+def status(stored: Stored, label: str = EMBEDDED) -> int:
     """The gate's exit status, where every benchmark had to be measured."""
-    found = judge(stored, [EMBEDDED]).status
-    return found or (INCOMPLETE if problems(stored) else found)
+    found = judge(stored, [label]).status
+    return found or (INCOMPLETE if problems(stored, label) else found)
 
 
-def problems(stored: Stored) -> list[str]:
+def problems(stored: Stored, label: str = EMBEDDED) -> list[str]:
     """One line for each value that has a problem, and for whatever else was not measured."""
     lines = [
         f"{cell.name}: {_problem(cell)}"
@@ -52,7 +62,7 @@ def problems(stored: Stored) -> list[str]:
         for cell in sheet.cells
         if cell.state in _WRONG and not (cell.state == NOT_MEASURED and cell.benchmark in OPTIONAL)
     ]
-    return lines or list(judge(stored, [EMBEDDED]).gaps)
+    return lines or list(judge(stored, [label]).gaps)
 
 
 def _problem(cell: Cell) -> str:

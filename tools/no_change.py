@@ -33,6 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="amqpool-no-change-") as folder:
         scratch = Scratch(Path(folder) / "repository")
         same = scratch.commit("no change")
+        chosen += scratch.selection()
         scratch.asv("machine", "--yes", timeout=_SECONDS)
         for number in range(1, options.times + 1):
             started = time.monotonic()

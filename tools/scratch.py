@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.harness.kinds import EMBEDDED
 from tools.bench import ROOT, give_home
+from tools.label import selection
 
 #: git needs somebody to blame; nobody's own configuration is read for it.
 _NOBODY = ("-c", "user.name=scratch", "-c", "user.email=scratch@localhost")
@@ -76,6 +78,10 @@ class Scratch:
         commit = self.commit(message)
         self.git("checkout", "--quiet", "main")
         return commit
+
+    def selection(self, label: str = EMBEDDED) -> list[str]:
+        """The arguments by which asv measures on that broker alone."""
+        return selection(label, self.folder / "asv.conf.json")
 
     def asv(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         """Run asv in the clone, its output in one piece; ``timeout`` in seconds."""

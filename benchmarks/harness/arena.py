@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.clients.base import Client, Outgoing, Receipt
 from benchmarks.clients.loader import load_client
-from benchmarks.harness.brokers import BrokerChoice, choose_broker, start_broker
+from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.history import History
 from benchmarks.harness.kinds import EMBEDDED
 from benchmarks.harness.leases import LeaseLedger
@@ -59,13 +59,13 @@ TOLD_AT_MOST = 10
 
 class Arena:
     """``channels`` is the size of the pool; ``proxied`` puts the fault proxy in between;
-    ``broker`` is the kind of broker, or the label of one that runs.
+    ``broker`` is one that runs and outlives the arena, or the kind of one, which ends with it.
 
     Raises EnvironmentProblem and WireError: what our own services fail at, never the client.
     """
 
     def __init__(
-        self, client: str, channels: int, *, proxied: bool, broker: str = EMBEDDED
+        self, client: str, channels: int, *, proxied: bool, broker: str | Broker = EMBEDDED
     ) -> None:
         self.name = f"arena-{secrets.token_hex(3)}"
         self.queue = f"amqpool.{self.name}"
@@ -78,7 +78,7 @@ class Arena:
         #: What close() ends, last come first.
         self._ends = ExitStack()
         try:
-            urls = self._start(choose_broker(broker), proxied)
+            urls = self._start(broker, proxied)
             self._client: Client = load_client(client)(urls, channels)
             self._client.queue_arguments = self._running.queue_arguments
         except BaseException:
@@ -87,12 +87,15 @@ class Arena:
         self._ends.callback(self._close_client)
         self._open(time.monotonic() + 2 * self._client.bounds.operation)
 
-    def _start(self, choice: BrokerChoice, proxied: bool) -> list[str]:
+    def _start(self, broker: str | Broker, proxied: bool) -> list[str]:
         """Start the services; returns the URLs that the client connects to."""
         self._folder = Path(tempfile.mkdtemp(prefix="amqpool-arena-"))
         self._ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
-        self._running = start_broker(choice, self._folder)
-        self._ends.callback(self._running.stop)
+        if isinstance(broker, Broker):
+            self._running = broker
+        else:
+            self._running = start_broker(choose_broker(broker), self._folder)
+            self._ends.callback(self._running.stop)
         endpoints = self._running.endpoints
         self._broker = self._ends.enter_context(WireClient.to(endpoints[0]))
         arguments = dict(self._running.queue_arguments)

@@ -177,7 +177,14 @@ def judge(
 
 
 def _missing(sheet: Sheet) -> Iterator[tuple[str, str]]:
-    """Unit and line of what was not measured; a benchmark that is missing in whole is one line."""
+    """Unit and line of what was not measured; what is missing in whole is one line."""
+    reasons = {cell.reason if cell.state == NOT_MEASURED else None for cell in sheet.cells}
+    units = {cell.unit for cell in sheet.cells}
+    if len(reasons) == 1 and None not in reasons:
+        # A violation is the most that can be missing.
+        unit = VIOLATIONS if VIOLATIONS in units else min(units)
+        yield unit, f"everything: {reasons.pop()}"
+        return
     for name, group in groupby(sheet.cells, key=lambda cell: cell.benchmark):
         cells = list(group)
         gone = [cell for cell in cells if cell.state == NOT_MEASURED]

@@ -30,10 +30,9 @@ from benchmarks.harness.gate import (
     Sheet,
     Stored,
 )
+from benchmarks.harness.kinds import VARIABLE
 from benchmarks.harness.processes import EnvironmentProblem
 
-#: The key of the matrix whose value names the broker.
-LABEL = "BROKER"
 #: asv's own default for "changed": a tenth.
 FACTOR = 1.1
 #: asv names result files after so many digits of the commit.
@@ -225,9 +224,14 @@ def place(result: Any) -> tuple[str, str, str]:
 
 
 def cells_of(result: Any, known: Mapping[str, Any]) -> Iterator[Cell]:
-    """Every cell that ``known`` benchmarks have in this result, measured or not."""
+    """Every cell that ``known`` benchmarks have in this result, measured or not.
+
+    One in which no broker takes part has cells under the embedded label alone: see ``label``.
+    """
     where = place(result)
     for name, benchmark in known.items():
+        if benchmark.get("without_broker") and where[2] != EMBEDDED:
+            continue
         lists = benchmark["params"]
         combinations = list(itertools.product(*lists))
         reason = _absent(result, name, benchmark)
@@ -305,7 +309,7 @@ def plain(parameter: str) -> str:
 
 
 def _label(variables: Mapping[str, str]) -> str:
-    return str(variables.get(LABEL) or EMBEDDED)
+    return str(variables.get(VARIABLE) or EMBEDDED)
 
 
 def _variables(row: Mapping[tuple[str, str | None], str]) -> dict[str, str]:

@@ -10,6 +10,9 @@ CLUSTER = "rabbitmq-cluster"
 #: One that runs already, and is somebody else's.
 EXTERNAL = "external"
 
+#: The key of asv's matrix whose value is one of these words, and the variable in which asv tells
+#: it to a benchmark.
+VARIABLE = "BROKER"
 #: Those that are asked for by name; an external one is asked for by its URL.
 NAMED = (EMBEDDED, RABBITMQ, CLUSTER)
 

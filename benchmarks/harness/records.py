@@ -43,9 +43,8 @@ def keep(scenario: str, planned: int, runs: Mapping[str, Any]) -> Path | None:
     Where to is what asv tells a benchmark in its environment. Two benchmarks may run one scenario
     with different numbers of seeds: each has a file of its own.
     """
-    folder, commit, environment = map(
-        os.environ.get, ("ASV_CONF_DIR", "ASV_COMMIT", "ASV_ENV_NAME")
-    )
+    folder, environment = map(os.environ.get, ("ASV_CONF_DIR", "ASV_ENV_NAME"))
+    commit = _installed() or os.environ.get("ASV_COMMIT")
     if not folder or not commit or not environment:
         return None
     place = record_folder(Path(folder), platform.node(), commit, environment)
@@ -67,3 +66,17 @@ def keep(scenario: str, planned: int, runs: Mapping[str, Any]) -> Path | None:
         print(f"the record {target} could not be written: {error.strerror}", file=sys.stderr)
         return None
     return target
+
+
+def _installed() -> str | None:
+    """The commit that is installed, by asv's own note of it.
+
+    Environments that differ in the broker alone share one installation, and asv tells the commit
+    rightly to that one of them for which it installed it.
+    """
+    try:
+        noted = json.loads(Path(os.environ["ASV_ENV_DIR"], "asv-install-status.json").read_text())
+    except (KeyError, OSError, ValueError):
+        return None
+    commit = noted.get("commit_hash") if isinstance(noted, dict) else None
+    return commit if isinstance(commit, str) else None

@@ -10,23 +10,33 @@ None, which asv shows as failed. It is never NaN, which asv takes for skipped an
 
 from __future__ import annotations
 
-import signal
 import sys
-import types
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from benchmarks.clients.loader import ClientError
+from benchmarks.harness.arena import BOUND
+from benchmarks.harness.brokers import NODE_SECONDS, Broker
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.faults import FAULTS
+from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
+from benchmarks.harness.label import (
+    NotHere,
+    end_in_order,
+    label,
+    measured_on_label,
+    node,
+    require_label,
+)
 from benchmarks.harness.processes import START_SECONDS
 from benchmarks.harness.records import keep
-from benchmarks.harness.request import Request
+from benchmarks.harness.request import Request, replay_command
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
-from benchmarks.harness.scenarios import MAIN, SCENARIOS, find_scenario
+from benchmarks.harness.scenarios import MAIN, SCENARIOS, Load, Scenario, find_scenario
 from benchmarks.harness.supervise import GRACE, run_trial
 
 #: asv measures the pool of the commit and nothing else.
@@ -46,6 +56,9 @@ STOPPERS = ("deadlocks", "crashes", "unavailable")
 #: mood of that moment, and asv takes each for independent: with six of them in each of two rounds,
 #: a commit without a change came out 1.7 times slower while other work had the second core.
 ONE_A_ROUND = (1, 1, 8, 0)
+#: Seconds of such a benchmark. asv counts silence: the start of a node, the trial before, the
+#: opening and the work each have bounds of their own.
+TIMED_SECONDS = NODE_SECONDS + 60.0 + 4 * BOUND
 #: Blocks into which the cycles of a trial are cut: the samples of a recovery percentile. Six for
 #: the same reason.
 BLOCKS = 6
@@ -90,13 +103,20 @@ class Measured:
 # -- running ---------------------------------------------------------------------------------
 
 
-def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured:
-    """Run every load of the scenario with every seed. Raises EnvironmentProblem."""
+def measure(scenario: str, seeds: Sequence[int] = SEEDS) -> Measured | NotHere:
+    """Run every load of the scenario with every seed, on the broker of the label.
+
+    Raises EnvironmentProblem.
+    """
+    return measured_on_label(partial(_measure, scenario, seeds))
+
+
+def _measure(scenario: str, seeds: Sequence[int], kind: str, broker: Broker | None) -> Measured:
     runs: dict[str, list[SeededRun]] = {}
     for load in find_scenario(scenario).loads:
         runs[load] = []
         for seed in seeds:
-            run = run_seed(Request(scenario, load, seed, CLIENT))
+            run = run_seed(Request(scenario, load, seed, CLIENT, broker=kind), broker)
             runs[load].append(run)
             if any(run.violations.get(name) for name in STOPPERS):
                 break
@@ -115,31 +135,33 @@ def variants() -> dict[str, tuple[str, str]]:
     }
 
 
-def measure_variants() -> dict[str, Measured]:
+def measure_variants() -> dict[str, Measured] | NotHere:
     """Run every further scenario with a few seeds. Raises EnvironmentProblem."""
     names = dict.fromkeys(name for name, _ in variants().values())
-    return {name: measure(name, VARIANT_SEEDS) for name in names}
+
+    def work(kind: str, broker: Broker | None) -> dict[str, Measured]:
+        return {name: _measure(name, VARIANT_SEEDS, kind, broker) for name in names}
+
+    return measured_on_label(work)
 
 
-def run_seed(request: Request) -> SeededRun:
-    """Run one trial. Raises EnvironmentProblem, and KeyboardInterrupt when it was interrupted."""
-    # asv ends a benchmark by SIGTERM, on its own Ctrl-C and at a timeout: clean up like on Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+def run_seed(request: Request, broker: Broker | None = None) -> SeededRun:
+    """Run one trial, on a broker that is kept or on one of its own.
+
+    Raises EnvironmentProblem, and KeyboardInterrupt when it was interrupted.
+    """
+    end_in_order()
     try:
-        result = run_trial(request)
+        result = run_trial(request, broker=broker)
     except ClientError as error:
         # asv installed the commit's own wheel: that it cannot be imported is the commit's doing.
         counts = {name: 1 if name == "crashes" else None for name in INVARIANTS}
         words = [f"the client could not be loaded: {error}"]
-        replay = f"python -m benchmarks.harness run {request.scenario}"
+        replay = replay_command(request)
         return SeededRun(request.seed, INVALID, counts, None, [], {"crashes": words}, replay)
     if result.interrupted:
         raise KeyboardInterrupt
     return _reduce(request.seed, result)
-
-
-def _interrupt(number: int, frame: types.FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _reduce(seed: int, result: TrialResult) -> SeededRun:
@@ -172,18 +194,20 @@ def passes(scenario: str, load: str, fault: str | None = None) -> bool:
 
     Anything but a valid verdict is a no: a run that proved nothing is no ground to measure on.
     """
-    run = run_seed(Request(scenario, load, 1, CLIENT, fault))
+    run = run_seed(Request(scenario, load, 1, CLIENT, fault, broker=label()), node())
     if run.verdict != VALID:
         _tell(run, sorted(run.witnesses))
     return run.verdict == VALID
 
 
 def require(scenario: str, load: str, fault: str | None = None) -> None:
-    """Skip the benchmark that is being set up when the client fails a short supervised trial.
+    """Skip the benchmark that is being set up when the client fails a short supervised trial, or
+    when the broker of the label cannot be had.
 
     Raises NotImplementedError, which asv takes for "skipped" in a ``setup``: what a broken client
     does fast is no number, and any other exception would cost the whole table of a comparison.
     """
+    require_label()
     if not passes(scenario, load, fault):
         raise NotImplementedError(f"the client fails a short trial: {scenario} {load}")
 
@@ -289,9 +313,17 @@ def lasting(seconds: float) -> Callable[[F], F]:
 
 
 def longest(scenario: str, runs: int = len(SEEDS)) -> float:
-    """Seconds that ``runs`` trials of every load take at the very most.
+    """Seconds that ``runs`` trials of every load take at the very most, on whichever broker.
 
     Each trial is ended by its own deadline, long before; this is the bound behind the bound.
     """
     row = find_scenario(scenario)
-    return len(row.loads) * runs * (row.seconds + GRACE + 2 * START_SECONDS)
+    around = GRACE + 2 * START_SECONDS
+    trials = sum(_deadline(row, row.load(load)) + around for load in row.loads)
+    return NODE_SECONDS + runs * trials
+
+
+def _deadline(row: Scenario, load: Load) -> float:
+    """Of one trial: the longest that a seed may draw for it."""
+    kinds = {kind for broker in (EMBEDDED, RABBITMQ) for kind in row.faults_on(broker)}
+    return row.seconds + load.kills * max((FAULTS[kind].takes for kind in kinds), default=0.0)

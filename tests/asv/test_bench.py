@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.harness.gate import EMBEDDED, Cell, Planned, Sheet, Stored
+from benchmarks.harness.kinds import RABBITMQ, VARIABLE
+from benchmarks.harness.processes import EnvironmentProblem
 from tools import bench, bench_summary
+from tools.label import selection
 from tools.no_change import changes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,8 +128,75 @@ def test_the_exit_status_of_make_bench(
     monkeypatch: pytest.MonkeyPatch, statuses: dict[str, int], cells: list[Cell], expected: int
 ) -> None:
     monkeypatch.setattr(bench, "_asv", lambda verb, *rest, quiet=False: statuses.get(verb, 0))
-    monkeypatch.setattr(bench_summary, "read", lambda folder, commit: stored(cells))
-    assert bench._measure("0123456789abcdef") == expected
+    monkeypatch.setattr(bench_summary, "read", lambda folder, commit, label: stored(cells))
+    assert bench._measure("0123456789abcdef", EMBEDDED) == expected
+
+
+def test_another_label_is_neither_shown_nor_judged() -> None:
+    """Both may have been measured for one commit, and each by itself."""
+    sound = Sheet("m", "e", EMBEDDED, True, (violations(0),))
+    other = Sheet("m", "r", RABBITMQ, True, (replace(violations(2), label=RABBITMQ),))
+    plans = (Planned(EMBEDDED, "(amqp)", True), Planned(RABBITMQ, "(amqp, r)", True))
+    both = Stored("c" * 40, (sound, other), plans)
+    embedded = bench_summary.under(EMBEDDED, both)
+    assert (embedded.sheets, embedded.planned) == ((sound,), plans[:1])
+    assert (bench_summary.problems(embedded), bench_summary.status(embedded)) == ([], 0)
+    rabbit = bench_summary.under(RABBITMQ, both)
+    assert bench_summary.status(rabbit, RABBITMQ) == 1
+    assert len(bench_summary.problems(rabbit, RABBITMQ)) == 1
+    nothing = replace(both, sheets=(sound,), planned=(plans[0], replace(plans[1], measured=False)))
+    nothing = bench_summary.under(RABBITMQ, nothing)
+    assert bench_summary.status(nothing, RABBITMQ) == 2
+    assert bench_summary.problems(nothing, RABBITMQ) == [
+        "rabbitmq: the whole environment (amqp, r)"
+    ]
+
+
+def test_a_label_selects_its_environment_and_no_other() -> None:
+    chosen = {name: selection(name) for name in (EMBEDDED, RABBITMQ)}
+    for name, (option, environment) in chosen.items():
+        assert (option, environment.rpartition("-")[2]) == ("-E", f"BROKER{name}")
+
+
+def test_a_label_that_is_not_in_the_matrix_is_told_and_not_repeated() -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        selection("amqp://me:s3cret@127.0.0.1/")
+    assert str(caught.value) == "BROKER is embedded or rabbitmq in asv's matrix, and nothing else"
+
+
+def test_the_labels_share_one_environment_and_one_build() -> None:
+    from asv.config import Config
+    from asv.environment import get_environments
+
+    conf = Config.load(str(ROOT / "asv.conf.json"))
+    made = list(get_environments(conf, None, verbose=False))
+    assert [each.env_vars for each in made] == [{VARIABLE: EMBEDDED}, {VARIABLE: RABBITMQ}]
+    assert len({each.dir_name for each in made}) == 1
+    assert len({each.name for each in made}) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["tools.bench", "--broker", RABBITMQ], ["tools.label", RABBITMQ, "run"]]
+)
+def test_where_the_broker_is_not_installed_one_line_says_so(
+    words: list[str], tmp_path: Path
+) -> None:
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "git").symlink_to(git)
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: rabbitmq: there is no ")
+    assert "install RabbitMQ" in line
 
 
 def configuration() -> dict[str, Any]:
@@ -137,6 +212,7 @@ def test_the_configuration_works_in_any_clone() -> None:
     conf = Config.load(str(ROOT / "asv.conf.json"))
     assert (conf.repo, conf.dvcs, conf.branches) == (".", "git", ["HEAD"])
     assert "pythons" not in configuration(), "the Python that runs asv is the one that measures"
+    assert conf.matrix["env_nobuild"] == {VARIABLE: [EMBEDDED, RABBITMQ]}
     assert set(conf.matrix["req"]) == {"amqp", "build", "hatchling", "numpy", "pamqp"}
     # asv's own default would replace a pinned dependency without a word.
     assert not any("--force-reinstall" in command for command in conf.install_command)

@@ -78,7 +78,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 def continuous(scratch: Scratch, commit: str, *selection: str) -> tuple[int, list[str], str]:
     """Exit status, rows of the table, whole output."""
-    done = scratch.asv("continuous", *selection, scratch.base, commit, timeout=SECONDS)
+    chosen = (*scratch.selection(), *selection)
+    done = scratch.asv("continuous", *chosen, scratch.base, commit, timeout=SECONDS)
     return done.returncode, changes(done.stdout), done.stdout
 
 

@@ -17,9 +17,15 @@ from asv_runner.benchmarks._base import get_setup_cache_key
 
 import benchmarks
 from benchmarks import races, recovery, stability, throughput
+from benchmarks.harness.brokers import NODE_SECONDS
 from benchmarks.harness.checkers import INVARIANTS
 from benchmarks.harness.digest import instrument_digest
+from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
+from benchmarks.harness.label import NotHere
+from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.suite import SEEDS, VARIANT_SEEDS, variants
+from benchmarks.harness.supervise import GRACE
 from benchmarks.schedules.measured import SCENARIOS as EXPLORED
 from benchmarks.schedules.races import RACES
 
@@ -111,7 +117,7 @@ def test_every_benchmark_with_its_parameters_and_its_unit(
         if name not in STABILITY.values()
         for load in scenario.loads
     ]
-    assert len(variants) == 8
+    assert len(variants) == 9
     expected["stability.Variants.track_violations"] = (
         ["load", "invariant"],
         [reprs(*variants), reprs(*INVARIANTS)],
@@ -139,6 +145,20 @@ def test_every_cache_is_its_own(listed: dict[str, dict[str, Any]]) -> None:
     )
 
 
+def test_every_reader_of_a_cache_skips_what_could_not_be_measured() -> None:
+    for kind in CACHED:
+        with pytest.raises(NotImplementedError, match="no such program"):
+            kind().setup(NotHere("no such program"), "a parameter", "another")
+
+
+def test_no_broker_takes_part_in_the_search_and_in_nothing_else(
+    listed: dict[str, dict[str, Any]],
+) -> None:
+    without = {name for name, benchmark in listed.items() if benchmark.get("without_broker")}
+    assert without == {name for name in listed if name.startswith("races.")}
+    assert len(without) == 5
+
+
 def test_every_wait_of_asv_is_longer_than_the_trials_own_deadlines(
     listed: dict[str, dict[str, Any]],
 ) -> None:
@@ -148,8 +168,28 @@ def test_every_wait_of_asv_is_longer_than_the_trials_own_deadlines(
         if "setup_cache_key" in b
     }
     assert len(timeouts) == len(CACHED)
-    assert min(timeouts.values()) > max(s.seconds for s in SCENARIOS.values())
+    assert min(timeouts.values()) > NODE_SECONDS + max(s.seconds for s in SCENARIOS.values())
     assert all(b["timeout"] >= 60 for b in listed.values())
+    timed = [b["timeout"] for name, b in listed.items() if ".time_" in name and "races" not in name]
+    assert len(timed) == 3
+    assert min(timed) > NODE_SECONDS + 60
+    for kind in (EMBEDDED, RABBITMQ):
+        for name, scenario in STABILITY.items():
+            row = SCENARIOS[scenario]
+            plans = [
+                make_plan(scenario, row.load(load), seed, broker=kind)
+                for load in row.loads
+                for seed in SEEDS
+            ]
+            bound = timeouts[listed[f"stability.{name}.track_duration"]["setup_cache_key"]]
+            assert bound > sum(plan.seconds + GRACE for plan in plans)
+        plans = [
+            make_plan(name, SCENARIOS[name].load(load), seed, broker=kind)
+            for name, load in variants().values()
+            for seed in VARIANT_SEEDS
+        ]
+        bound = timeouts[listed["stability.Variants.track_violations"]["setup_cache_key"]]
+        assert bound > sum(plan.seconds + GRACE for plan in plans)
 
 
 def modules() -> list[Any]:

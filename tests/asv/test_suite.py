@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asv._stats import is_different
 from asv_runner.statistics import compute_stats
 
-from benchmarks import recovery, stability
+from benchmarks import recovery, stability, throughput
 from benchmarks.clients.loader import ClientError
-from benchmarks.harness import suite
+from benchmarks.harness import label, suite
+from benchmarks.harness.brokers import Broker, BrokerChoice
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.kinds import RABBITMQ, VARIABLE
+from benchmarks.harness.label import NotHere
 from benchmarks.harness.request import Request
 from benchmarks.harness.result import INVALID, UNKNOWN, VALID, TrialResult
 from benchmarks.harness.scenarios import MAIN, SCENARIOS
 from benchmarks.harness.suite import Measured, SeededRun
+
+
+@pytest.fixture(autouse=True)
+def _embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the one who runs the tests has in the environment."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+def measure(scenario: str) -> Measured:
+    """What is measured on a broker that can be had."""
+    measured = suite.measure(scenario)
+    assert isinstance(measured, Measured)
+    return measured
 
 
 def run(verdict: str = VALID, seed: int = 1, **counts: int | None) -> SeededRun:
@@ -131,12 +150,12 @@ def result_of(request: Request, verdict: str, **counts: int | None) -> TrialResu
 def test_a_hang_or_a_crash_ends_the_seeds_of_its_load(
     monkeypatch: pytest.MonkeyPatch, stopper: str
 ) -> None:
-    def run_trial(request: Request) -> TrialResult:
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
         broken = request.load == "10x100" and request.seed == 2
         return result_of(request, INVALID if broken else VALID, **{stopper: int(broken)})
 
     monkeypatch.setattr(suite, "run_trial", run_trial)
-    measured = suite.measure("chaos_no_deadlock")
+    measured = measure("chaos_no_deadlock")
     assert {load: [r.seed for r in runs] for load, runs in measured.runs.items()} == {
         "10x100": [1, 2],
         "50x100": list(suite.SEEDS),
@@ -145,37 +164,83 @@ def test_a_hang_or_a_crash_ends_the_seeds_of_its_load(
 
 def test_other_violations_do_not_end_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        suite, "run_trial", lambda request: result_of(request, INVALID, lost_frames=1)
+        suite, "run_trial", lambda request, broker: result_of(request, INVALID, lost_frames=1)
     )
-    measured = suite.measure("repeated_recovery_stress")
+    measured = measure("repeated_recovery_stress")
     assert suite.total(measured.runs["1000"], measured.planned, "lost_frames") == len(suite.SEEDS)
 
 
 def test_each_variant_is_read_from_its_own_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_trial(request: Request) -> TrialResult:
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
         return result_of(request, INVALID, leaks=len(request.scenario))
 
     monkeypatch.setattr(suite, "run_trial", run_trial)
     measured = suite.measure_variants()
+    assert isinstance(measured, dict)
     found = {label: suite.report_variant(measured, label, "leaks") for label in suite.variants()}
     seeds = len(suite.VARIANT_SEEDS)
     assert found == {label: seeds * len(label.split()[0]) for label in suite.variants()}
     assert set(measured) == set(SCENARIOS) - set(MAIN)
 
 
+def test_under_a_label_all_trials_of_a_cache_run_on_one_broker_of_that_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, Broker | None]] = []
+    kept: list[Broker] = []
+
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
+        asked.append((request.broker, broker))
+        return result_of(request, VALID)
+
+    @contextmanager
+    def kept_broker(choice: BrokerChoice) -> Iterator[Broker]:
+        kept.append(Broker(choice))
+        yield kept[-1]
+
+    monkeypatch.setattr(suite, "run_trial", run_trial)
+    monkeypatch.setattr(label, "kept_broker", kept_broker)
+    monkeypatch.setattr(label, "missing", lambda kind: None)
+    monkeypatch.setenv(VARIABLE, RABBITMQ)
+    suite.measure("chaos_no_deadlock")
+    assert asked == [(RABBITMQ, kept[0])] * 2 * len(suite.SEEDS)
+    asked.clear()
+    suite.measure_variants()
+    assert asked == [(RABBITMQ, kept[1])] * len(suite.variants()) * len(suite.VARIANT_SEEDS)
+    assert len(kept) == 2
+
+
+def test_without_its_broker_nothing_is_measured_timed_or_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, RABBITMQ)
+    monkeypatch.setattr(suite, "run_trial", lambda request, broker: pytest.fail("a trial was run"))
+    for kind in (stability.ChaosNoDeadlock, stability.Variants, recovery.RepeatedRecovery):
+        found = kind().setup_cache()
+        assert isinstance(found, NotHere)
+        with pytest.raises(NotImplementedError, match="install RabbitMQ"):
+            kind().setup(found, "10x100", "deadlocks")
+    for timed in (throughput.Publish, throughput.Chaos, recovery.RecoveryCycle):
+        benchmark = timed()
+        with pytest.raises(NotImplementedError, match="install RabbitMQ"):
+            benchmark.setup(timed.params[0][0])
+        benchmark.teardown(timed.params[0][0])
+
+
 def test_a_client_that_cannot_be_imported_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_trial(request: Request) -> TrialResult:
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
         raise ClientError("no module named amqpool")
 
     monkeypatch.setattr(suite, "run_trial", run_trial)
-    measured = suite.measure("chaos_no_deadlock")
+    measured = measure("chaos_no_deadlock")
     runs = measured.runs["10x100"]
     counts = {name: suite.total(runs, measured.planned, name) for name in INVARIANTS}
     assert counts == {**dict.fromkeys(INVARIANTS, None), "crashes": 1}
 
 
 def test_an_interrupted_trial_is_not_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run_trial(request: Request) -> TrialResult:
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
         return dataclasses.replace(result_of(request, UNKNOWN), interrupted=True)
 
     monkeypatch.setattr(suite, "run_trial", run_trial)
@@ -189,7 +254,7 @@ def test_only_a_valid_short_trial_lets_a_benchmark_be_timed(
 ) -> None:
     trials: list[Request] = []
 
-    def run_trial(request: Request) -> TrialResult:
+    def run_trial(request: Request, broker: Broker | None) -> TrialResult:
         trials.append(request)
         return result_of(request, verdict)
 
@@ -250,9 +315,9 @@ def test_witnesses_go_to_standard_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        suite, "run_trial", lambda request: result_of(request, INVALID, deadlocks=2)
+        suite, "run_trial", lambda request, broker: result_of(request, INVALID, deadlocks=2)
     )
-    measured = suite.measure("repeated_recovery_stress")
+    measured = measure("repeated_recovery_stress")
     value = suite.report_violations(measured, "repeated_recovery_stress", "1000", "deadlocks")
     assert (value, capsys.readouterr().err) == (
         2,

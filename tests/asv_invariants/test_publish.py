@@ -292,7 +292,7 @@ def test_a_record_is_found_by_what_asv_tells_a_benchmark(
 ) -> None:
     from benchmarks.harness.records import keep
 
-    for name in ("ASV_CONF_DIR", "ASV_COMMIT", "ASV_ENV_NAME"):
+    for name in ("ASV_CONF_DIR", "ASV_COMMIT", "ASV_ENV_NAME", "ASV_ENV_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert keep("s", 1, {}) is None
     monkeypatch.setenv("ASV_CONF_DIR", str(tmp_path))
@@ -305,6 +305,33 @@ def test_a_record_is_found_by_what_asv_tells_a_benchmark(
     assert path == folder / "s-6.json"
     assert folder.parent.parent == tmp_path / ".asv" / "records"
     assert json.loads(path.read_text())["runs"] == {"10x100": []}
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        pytest.param({"commit_hash": "b" * 40, "version": 1}, "b" * 40, id="what is installed"),
+        pytest.param({"commit_hash": None}, "c" * 40, id="nothing is"),
+        pytest.param({}, "c" * 40, id="an older form"),
+        pytest.param([], "c" * 40, id="another form"),
+        pytest.param(None, "c" * 40, id="no note"),
+    ],
+)
+def test_a_record_belongs_to_the_commit_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: object, expected: str
+) -> None:
+    """Of two environments that share an installation asv tells one the commit of before."""
+    from benchmarks.harness.records import keep
+
+    if note is not None:
+        (tmp_path / "asv-install-status.json").write_text(json.dumps(note))
+    for name, value in (("CONF_DIR", tmp_path), ("COMMIT", "c" * 40), ("ENV_NAME", "e")):
+        monkeypatch.setenv(f"ASV_{name}", str(value))
+    monkeypatch.setenv("ASV_ENV_DIR", str(tmp_path))
+    path = keep("s", 6, {})
+    assert path is not None
+    assert json.loads(path.read_text())["commit"] == expected
+    assert path.parent.name.startswith(expected[:16])
 
 
 def test_a_record_that_cannot_be_written_costs_no_measurement(

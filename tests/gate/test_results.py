@@ -92,6 +92,53 @@ def test_a_violation_under_a_label_that_is_not_required(
     }
 
 
+def test_a_label_that_was_skipped_in_whole_is_one_line(
+    planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine without RabbitMQ every benchmark under that label skips itself."""
+    planted.matrix = MATRIX
+    planted.configure()
+    planted.plant(1, found(1, []), variables=EMBEDDED)
+    planted.plant(1, lambda name, _: math.nan, variables=RABBITMQ)
+    line = "rabbitmq, bench1, virtualenv-py3.11-amqp-BROKERrabbitmq: everything: skipped"
+    status, document = gate(planted, capsys)
+    assert (status, document["not_required"]) == (0, [line])
+    assert document["labels"]["rabbitmq"] == f"{ZEROS} not measured"
+    status, document = gate(planted, capsys, "--require", "embedded,rabbitmq")
+    assert (status, document["not_measured"]) == (2, [line])
+    status, document = gate(planted, capsys, "--require", "rabbitmq")
+    assert (status, document["not_measured"]) == (2, [line])
+
+
+def test_what_needs_no_broker_is_missing_under_the_embedded_label_alone(
+    planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    races = "races.Explore.track_violations"
+    row = benchmark(races, "violations", {"scenario": ["a", "b"]}, without_broker=True)
+    planted.suite.append(row)
+    planted.matrix = MATRIX
+    planted.configure()
+
+    def value(name: str, _: tuple[str, ...]) -> float:
+        return math.nan if name == races else 0
+
+    planted.plant(1, found(1, []), variables=EMBEDDED)
+    planted.plant(1, value, variables=RABBITMQ)
+    status, document = gate(planted, capsys, "--require", "embedded,rabbitmq")
+    assert (status, document["not_measured"], document["not_required"]) == (0, [], [])
+    assert document["labels"] == {
+        "embedded": f"{ZEROS + 2} measured and 0",
+        "rabbitmq": f"{ZEROS} measured and 0",
+    }
+    planted.plant(1, value, variables=EMBEDDED)
+    where = "embedded, bench1, virtualenv-py3.11-amqp-BROKERembedded"
+    status, document = gate(planted, capsys, "--require", "embedded,rabbitmq")
+    assert (status, document["not_measured"]) == (
+        2,
+        [f"{where}: {races}, all 2 parameters: skipped"],
+    )
+
+
 def test_a_label_that_nobody_knows(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     planted.plant(1, found(1, []))
     status, document = gate(planted, capsys, "--require", "embeded")
