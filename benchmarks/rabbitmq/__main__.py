@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Keep nodes until the lifeline ends."""
     from benchmarks.rabbitmq.keeper import Keeper
     from benchmarks.rabbitmq.leftovers import sweep
+    from benchmarks.rabbitmq.namespaces import NoNamespaces
     from benchmarks.rabbitmq.programs import Missing, find
     from benchmarks.rabbitmq.service import Service
     from benchmarks.rabbitmq.waiting import Ended, KeeperError, Lifeline
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError:
         return _refuse("standard input is no lifeline; hold a pipe open or use --no-lifeline", 2)
     sweep()
-    keeper = Keeper(programs, lifeline, options.nodes)
+    keeper = Keeper(programs, lifeline, options.nodes, options.isolated)
     try:
         keeper.start()
         service = Service(keeper, lifeline, token)
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         service.run()
     except Ended:
         pass
+    except NoNamespaces as error:
+        return _refuse(str(error), 2)
     except KeeperError as error:
         return _refuse(str(error), 1)
     finally:
@@ -76,12 +79,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="rabbitmq", description="Private RabbitMQ nodes.")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1)
     parser.add_argument(
+        "--isolated",
+        action="store_true",
+        help="each node in a network namespace of its own, for partitions; takes root",
+    )
+    parser.add_argument(
         "--no-lifeline",
         dest="lifeline",
         action="store_false",
         help="do not end with standard input (to run it by hand)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.isolated and options.nodes == 1:
+        parser.error("--isolated takes --nodes 3: one node has nobody to be parted from")
+    return options
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ class Leaders(TypedDict):
 
     leader: str | None
     members: list[str]
+    online: list[str]
+    """Members whose replica runs."""
 
 
 class KeeperControl(ControlSession):

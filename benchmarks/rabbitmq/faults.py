@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .node import DISK_LIMIT, MEMORY_MARK, Node, any_of
+from .cluster import together
+from .node import DISK_LIMIT, MEMORY_MARK, Node
 
 if TYPE_CHECKING:
     from .keeper import Keeper
@@ -24,6 +25,9 @@ OWN_PRODUCT: Final = "amqpool wire client"
 CLOSE_TEXT: Final = "closed by an operator"
 #: Seconds for an alarm to be raised or cleared after the limit was set: it is checked at once.
 ALARM_SECONDS: Final = 20.0
+#: Seconds for both sides of a cut cable to act on it, after they have dropped the link.
+#: Measured: 1-3.
+PARTED_SECONDS: Final = 60.0
 #: How the limits are set so that the alarm is raised, and back.
 LIMITS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = MappingProxyType(
     {
@@ -72,24 +76,44 @@ class RabbitFault:
     isolated: bool = False
 
 
-def _node_kill(keeper: Keeper, options: Options) -> Blow:
-    node = keeper.victim(options)
-    return Blow(node, node.kill, node.restart)
+def _at(
+    act: Callable[[Node], object], heal: Callable[[Node], object], which: str | None = None
+) -> Callable[[Keeper, Options], Blow]:
+    """A fault of one node. Where that leads the queue, the effect is that another one does."""
+
+    def aim(keeper: Keeper, options: Options) -> Blow:
+        victim = keeper.victim(options, which)
+
+        def strike() -> None:
+            act(victim.node)
+            if victim.leads is not None:
+                keeper.leadership.wait_for_another(victim.leads, victim.node)
+
+        return Blow(victim.node, strike, lambda: heal(victim.node))
+
+    return aim
 
 
-def _node_stop(keeper: Keeper, options: Options) -> Blow:
-    node = keeper.victim(options)
-    return Blow(node, node.stop, node.restart)
+def _partition(keeper: Keeper, options: Options) -> Blow:
+    def cut(node: Node) -> None:
+        keeper.network.cut(keeper.nodes.index(node))
+        others = [other for other in keeper.nodes if other is not node]
+        # Left alone, each side waits for what the other does not say: most of net_ticktime.
+        # Dropping the link is what it does then, and is no news to whoever is still connected.
+        for asked, gone in [(node, others), *((other, [node]) for other in others)]:
+            for name in gone:
+                asked.ctl("eval", f"erlang:disconnect_node('{name.erlang_name}').")
+        keeper.lifeline.until(
+            lambda: together(others, others[0]), PARTED_SECONDS, "the others did not notice"
+        )
+        keeper.lifeline.until(
+            lambda: not node.app_runs(), PARTED_SECONDS, f"{node.name} alone did not pause"
+        )
 
+    def mend(node: Node) -> None:
+        keeper.network.mend(keeper.nodes.index(node))
 
-def _app_stop(keeper: Keeper, options: Options) -> Blow:
-    node = keeper.victim(options)
-    return Blow(node, lambda: node.ctl("stop_app"), lambda: node.start_app())
-
-
-def _node_pause(keeper: Keeper, options: Options) -> Blow:
-    node = keeper.victim(options)
-    return Blow(node, node.pause, node.resume)
+    return _at(cut, mend, "leader")(keeper, options)
 
 
 def _operator_close(keeper: Keeper, options: Options) -> Blow:
@@ -100,8 +124,8 @@ def _operator_close(keeper: Keeper, options: Options) -> Blow:
     every = options.get("all", False)
     if not isinstance(every, bool):
         raise BadOption(f"all is true or false, not {every!r}")
-    where = keeper.victim(options) if "node" in options else None
-    asked = where or any_of(keeper.nodes)
+    where = keeper.victim(options).node if "node" in options else None
+    asked = where or keeper.sound()
     listed = asked.ctl("list_connections", "name", "pid", "client_properties", "--no-table-headers")
     pids = [
         pid
@@ -122,7 +146,7 @@ def _alarm(keeper: Keeper, options: Options) -> Blow:
     resource = options.get("resource", "memory")
     if resource not in LIMITS:
         raise BadOption(f"resource is {' or '.join(LIMITS)}, not {resource!r}")
-    node = keeper.victim(options)
+    node = keeper.victim(options).node
     low, usual = LIMITS[resource]
 
     def limit(order: tuple[str, ...], raised: bool) -> None:
@@ -136,11 +160,35 @@ def _alarm(keeper: Keeper, options: Options) -> Blow:
     return Blow(node, lambda: limit(low, True), lambda: limit(usual, False))
 
 
+#: Which node: its number, or ``which`` of the queue's (``leader`` or ``follower``). Where a
+#: ``queue`` is given, a heal is over when all of its replicas run again.
+VICTIM: Final = ("node", "which", "queue")
+
 _ROWS: Final = (
-    RabbitFault("node_kill", "kill -9, then a restart on the same data", _node_kill, ("node",)),
-    RabbitFault("node_stop", "an orderly stop, then a start", _node_stop, ("node",)),
-    RabbitFault("app_stop", "rabbitmqctl stop_app, then start_app", _app_stop, ("node",)),
-    RabbitFault("node_pause", "SIGSTOP, then SIGCONT", _node_pause, ("node",)),
+    RabbitFault(
+        "node_kill",
+        "kill -9 of a node, then a restart on the same data",
+        _at(Node.kill, Node.restart),
+        VICTIM,
+    ),
+    RabbitFault(
+        "node_stop",
+        "an orderly stop of a node, then a start",
+        _at(Node.stop, Node.restart),
+        VICTIM,
+    ),
+    RabbitFault(
+        "app_stop",
+        "rabbitmqctl stop_app, then start_app",
+        _at(Node.stop_app, Node.start_app),
+        VICTIM,
+    ),
+    RabbitFault(
+        "node_pause",
+        "SIGSTOP of a node, then SIGCONT",
+        _at(Node.pause, Node.resume),
+        VICTIM,
+    ),
     RabbitFault(
         "operator_close",
         "rabbitmqctl close_connection",
@@ -153,6 +201,28 @@ _ROWS: Final = (
         "a memory or disk alarm: publishers are blocked, then unblocked",
         _alarm,
         ("node", "resource"),
+    ),
+    RabbitFault(
+        "leader_kill",
+        "kill -9 of the node that leads the quorum queue",
+        _at(Node.kill, Node.restart, "leader"),
+        ("queue",),
+        nodes=3,
+    ),
+    RabbitFault(
+        "follower_kill",
+        "kill -9 of a node that follows in the quorum queue",
+        _at(Node.kill, Node.restart, "follower"),
+        ("queue",),
+        nodes=3,
+    ),
+    RabbitFault(
+        "partition",
+        "the cable of a node (the leader, unless another is said) is cut, then put back",
+        _partition,
+        VICTIM,
+        nodes=3,
+        isolated=True,
     ),
 )
 

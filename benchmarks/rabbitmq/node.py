@@ -175,8 +175,12 @@ class Node:
         self._signal(signal.SIGCONT)
         self._paused = False
 
+    def stop_app(self) -> None:
+        """Stop RabbitMQ, and leave the node running. Raises CtlError."""
+        self.ctl("stop_app", seconds=STOP_SECONDS)
+
     def start_app(self) -> None:
-        """Start RabbitMQ in a node that ``stop_app`` has left running. Raises CtlError."""
+        """Start it in a node that ``stop_app`` has left. Raises CtlError."""
         self.ctl("start_app", seconds=START_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -212,6 +216,10 @@ class Node:
         if process.returncode:
             raise CtlError(f"{what}: {' '.join(text.split())[-300:] or process.returncode}")
         return text
+
+    def app_runs(self) -> bool:
+        """Is RabbitMQ running in it? Asked of the node itself. Raises CtlError."""
+        return self.ctl("eval", "rabbit:is_running().") == "true"
 
     def last_words(self) -> str:
         """The last line that it printed or logged."""

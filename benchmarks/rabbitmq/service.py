@@ -51,7 +51,12 @@ def _handlers(keeper: Keeper) -> dict[str, Handler]:
         _nothing_more(request)
         return keeper.heal(kind if kind is None else str(kind))
 
-    return {handler.__name__: _answering(handler) for handler in (status, fault, heal)}
+    def leaders(request: dict[str, Any]) -> dict[str, Any]:
+        queue = request.pop("queue", None)
+        _nothing_more(request)
+        return keeper.leaders(str(queue))
+
+    return {handler.__name__: _answering(handler) for handler in (status, fault, heal, leaders)}
 
 
 def _answering(handler: Handler) -> Handler:

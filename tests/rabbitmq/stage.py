@@ -25,6 +25,10 @@ START_SECONDS = 110.0
 END_SECONDS = 15.0
 
 
+class Unavailable(Exception):
+    """The keeper says that what was asked for cannot be had on this machine."""
+
+
 class KeeperProcess:
     """A keeper that was started by file path, as the harness does. It uses ``folder`` as /tmp."""
 
@@ -51,7 +55,10 @@ class KeeperProcess:
         assert self.process.stdout is not None
         assert select.select([self.process.stdout], [], [], START_SECONDS)[0], "no JSON line"
         line = self.process.stdout.readline()
-        assert line, self.ended()
+        if not line:
+            status, said = self.ended()
+            assert status == 2, said
+            raise Unavailable(said)
         self.ready = json.loads(line)
         return self.ready
 
@@ -63,8 +70,9 @@ class KeeperProcess:
     def control(self) -> KeeperControl:
         return KeeperControl(self.ready["control"], TOKEN)
 
-    def client(self, node: int = 0) -> WireClient:
-        return WireClient(self.ready["addresses"][node], self.ready["ports"][node])
+    def client(self, node: int = 0, timeout: float = 10.0) -> WireClient:
+        address, port = self.ready["addresses"][node], self.ready["ports"][node]
+        return WireClient(address, port, timeout=timeout)
 
     @property
     def folders(self) -> list[Path]:

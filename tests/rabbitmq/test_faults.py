@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import amqp
 import pytest
@@ -14,7 +11,10 @@ from benchmarks.rabbitmq.control import KeeperControl
 from benchmarks.rabbitmq.faults import RABBIT_FAULTS
 from benchmarks.wire.client import WireClient, WireError, WireTimeout
 from benchmarks.wire.control import ControlError
-from tests.rabbitmq.stage import KeeperProcess, eventually
+from tests.rabbitmq.stage import KeeperProcess
+
+# A node starts in 7 s; beside other work on all cores that may be a minute.
+pytestmark = pytest.mark.timeout(240)
 
 BODY = b"a confirmed persistent message"
 
@@ -54,7 +54,8 @@ def blocked(keeper: KeeperProcess) -> bool:
         ("node_kill", {}, refused),
         ("node_stop", {}, refused),
         ("app_stop", {}, refused),
-        ("node_pause", {}, refused),
+        # The harness names its queue whatever the broker is: there is but one victim here.
+        ("node_pause", {"which": "leader", "queue": "any"}, refused),
         ("alarm", {"resource": "memory"}, blocked),
         ("alarm", {"resource": "disk"}, blocked),
     ],
@@ -147,15 +148,3 @@ def test_a_wrong_request_is_refused_and_changes_nothing(
         control.fault(kind, **options)
     assert words in str(error.value)
     assert control.status()["active"] == []
-
-
-def test_a_node_that_dies_by_itself_is_reported(keeper: KeeperProcess) -> None:
-    keeper.wait_ready()
-    (folder,) = keeper.folders
-    pid = int(Path(folder, "rabbit1.pid").read_text())
-    os.kill(pid, signal.SIGKILL)
-    with keeper.control() as control:
-        assert eventually(lambda: control.status()["died"] == ["rabbit1"])
-        assert control.fault("node_pause")["why"] == "rabbit1 died without being asked to"
-        with pytest.raises(ControlError, match="rabbit1 died without being asked to"):
-            control.heal()
