@@ -17,7 +17,6 @@ from benchmarks.rabbitmq.leftovers import PREFIX, Folder, sweep
 from benchmarks.wire.control import ControlError
 from tests.rabbitmq.stage import KeeperProcess, alive, eventually
 
-
 # A node starts in 7 s; beside other work on all cores that may be a minute.
 pytestmark = pytest.mark.timeout(240)
 
