@@ -38,6 +38,7 @@ explore: $(STAMP) ## ten minutes of search over thread schedules: scenario, sche
 overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
 	$(PY) -m tools.overhead $(ARGS)
 
+# What compare, bench and gate run on.
 BROKER ?= embedded
 compare: $(STAMP) ## amqpool beside its peers, as two tables in reports/compare; BROKER=rabbitmq or an amqp:// URL
 	$(PY) -m benchmarks.harness compare --broker $(BROKER) $(ARGS)
@@ -51,8 +52,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m mypy
 	$(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-BROKER ?= embedded
-bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails on any violation; BROKER=rabbitmq
+bench: $(STAMP) ## measure HEAD with asv, make the pages, print a summary; fails on any violation (BROKER=rabbitmq)
 	@$(PY) -m tools.bench --broker $(BROKER)
 
 test-asv: $(STAMP) ## broken commits against asv continuous, in a scratch clone; minutes
@@ -63,7 +63,7 @@ pages: $(STAMP) ## publish what asv has stored, with all libraries: the pages ne
 	$(PY) -m asv publish --no-pull
 
 BASE ?= main
-gate: $(STAMP) ## measure BASE (main) and HEAD side by side, then judge HEAD; fails on any violation; BROKER=rabbitmq
+gate: $(STAMP) ## measure BASE (main) and HEAD side by side, then judge HEAD; fails on any violation (BROKER=rabbitmq)
 	@$(PY) -m asv machine --yes
 	-@$(PY) -m tools.label $(BROKER) continuous --show-stderr $(BASE) HEAD
 	@$(PY) -m benchmarks.harness gate HEAD --base $(BASE) --require $(BROKER) $(ARGS)
