@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint mutants soak overhead explore compare conformance bench pages gate test-asv test-browser
+.PHONY: help venv test lint mutants soak rabbitmq overhead explore compare conformance bench pages gate test-asv test-browser
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do printf '%-14s %s\n' "$$t" "$$d"; done
@@ -34,6 +34,10 @@ soak: $(STAMP) ## 200 trials over all scenarios, each with a seed of its own: no
 
 explore: $(STAMP) ## ten minutes of search over thread schedules: scenario, schedules, exhausted or not, races
 	$(PY) -m tools.explore $(ARGS)
+
+rabbitmq: $(STAMP) ## the pool on RabbitMQ itself: a node, a cluster of three, every fault of a node; minutes
+	$(PY) -m pytest -m rabbitmq $(ARGS)
+	$(PY) -m tools.rabbitmq
 
 overhead: $(STAMP) ## measure what history and ledger cost the throughput; for a quiet machine
 	$(PY) -m tools.overhead $(ARGS)
