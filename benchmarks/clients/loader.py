@@ -16,6 +16,11 @@ CLIENTS = {
     "amqpool": ("amqpool", "AmqpoolClient"),
     "kombu_threadsafe": ("kombu_threadsafe", "KombuThreadsafe"),
     "kombu_threadsafe_drainer": ("kombu_threadsafe", "KombuThreadsafeDrainer"),
+    "amqpstorm": ("amqpstorm", "AmqpstormClient"),
+    "kombu": ("kombu", "KombuClient"),
+    "pika": ("pika", "PikaClient"),
+    "pika_threadsafe": ("pika_threadsafe", "PikaThreadsafeClient"),
+    "pyamqp": ("pyamqp", "PyamqpClient"),
 }
 
 
