@@ -84,13 +84,16 @@ def make_client(name: str, urls: list[str], size: int) -> Client:
     try:
         client = adapter(urls, size)
     except ImportError as error:
-        raise _not_installed(adapter.name, error) from error
+        raise _not_installed(adapter, error) from error
     check_declared(client)
     return client
 
 
-def _not_installed(name: str, error: ImportError) -> ClientError:
-    return ClientError(f"client {name!r} is not installed: {error}; try: pip install {name}")
+def _not_installed(adapter: type[Client], error: ImportError) -> ClientError:
+    needed = " ".join(adapter.requirements) or adapter.name
+    return ClientError(
+        f"client {adapter.name!r} is not installed: {error}; try: pip install {needed}"
+    )
 
 
 def check_declared(client: Client) -> None:
@@ -109,7 +112,7 @@ def check_declared(client: Client) -> None:
             *client.unconfirmed,
         )
     except ImportError as error:
-        raise _not_installed(client.name, error) from error
+        raise _not_installed(type(client), error) from error
     for kind in declared:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ClientError(f"client {client.name!r} declares {kind!r}, no exception class")

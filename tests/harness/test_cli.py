@@ -124,7 +124,7 @@ PEACE = "chaos_no_deadlock"
         (["run", KILLS, "--fault", "fire"], "unknown fault 'fire': one of rst, fin, cut"),
         (["run", KILLS, "--fault", "close"], "unknown fault 'close'"),
         (["run", "repeated_recovery_stress", "--fault", "stall"], "that end the connection at"),
-        (["run", PEACE, "--client", "kombu"], "unknown client 'kombu': give one of amqpool"),
+        (["run", PEACE, "--client", "nobody"], "unknown client 'nobody': give one of amqpool"),
         (["run", PEACE, "--client", "no.py:X"], "there is no file no.py"),
         (["run", PEACE, "--broker", "elsewhere"], "'elsewhere' is none of embedded, rabbitmq,"),
         (["run", PEACE, "--seconds", "0"], "'0' is not between 1 and 86400 seconds"),

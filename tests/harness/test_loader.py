@@ -48,7 +48,7 @@ def problem(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("kombu", "unknown client 'kombu': give one of amqpool, "),
+        ("nobody", "unknown client 'nobody': give one of amqpool, "),
         ("", "unknown client ''"),
         (":", "unknown client ':'"),
         ("amqpool:", "unknown client"),
