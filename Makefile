@@ -48,7 +48,7 @@ compare: $(STAMP) ## amqpool beside its peers, as two tables in reports/compare;
 	$(PY) -m benchmarks.harness compare --broker $(BROKER) $(ARGS)
 
 conformance: $(STAMP) ## the suites of py-amqp, aiormq, rabbitpy against the embedded broker; clients' adapters
-	$(PY) -m pytest -m conformance -s tests/conformance tests/clients $(ARGS)
+	$(PY) -m pytest -m conformance -s -o faulthandler_timeout=0 tests/conformance tests/clients $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import contracts
 	$(PY) -m ruff format --check .
