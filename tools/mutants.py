@@ -2,7 +2,8 @@
 
 ``python -m tools.mutants --seeds 10`` tries each mutant with ten seeds and prints one line for each
 as it goes: how often the counters that it stands for rose, how long a trial took until its verdict,
-and what else rose. ``--write docs/mutants.md`` keeps the table there.
+and what else rose. ``--write docs/mutants.md`` keeps the table there. ``--broker rabbitmq`` tries
+those whose faults a node of RabbitMQ can do, all on one node, and names the others.
 
 It fails (exit status 1) when a mutant was caught in fewer than nine of ten seeds, for then the
 workload is too weak, and when anything rose that the mutant does not name, for then a counter
@@ -19,15 +20,19 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.harness.brokers import Broker, choose_broker, kept_broker
 from benchmarks.harness.checkers import INVARIANTS
+from benchmarks.harness.kinds import EMBEDDED, NAMED
+from benchmarks.harness.plan import make_plan
 from benchmarks.harness.request import Request
+from benchmarks.harness.scenarios import ScenarioError, find_scenario
 from benchmarks.harness.supervise import run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,15 +87,28 @@ def catalogue(unwidened: bool = False) -> dict[str, tuple[Any, ...]]:
     return {invariant: getattr(_family(invariant), attribute) for invariant in INVARIANTS}
 
 
-def try_mutant(mutant: Any, seed: int) -> Tried:
+def try_mutant(mutant: Any, seed: int, broker: Broker | None = None) -> Tried:
     """One trial of one mutant, in processes of its own."""
     client = f"{FOLDER / mutant.rises[0]}.py:{mutant.__name__}"
-    request = Request(mutant.scenario, mutant.load, seed, client, fault=mutant.fault)
+    label = EMBEDDED if broker is None else broker.choice.label
+    request = Request(mutant.scenario, mutant.load, seed, client, fault=mutant.fault, broker=label)
     started = time.monotonic()
-    result = run_trial(request)
+    result = run_trial(request, broker=broker)
     seconds = time.monotonic() - started
     risen = frozenset(name for name, count in result.violations.items() if count)
     return Tried(mutant, seed, risen, seconds, result.verdict, result.document)
+
+
+def why_not(mutant: Any, kind: str) -> str | None:
+    """Why that kind of broker cannot give it its trial; None where it can."""
+    scenario = find_scenario(mutant.scenario)
+    if scenario.conditions_on(kind) != scenario.conditions:
+        return f"{scenario.name} without its conditions is another trial"
+    try:
+        make_plan(scenario.name, scenario.load(mutant.load), 1, mutant.fault, kind)
+    except ScenarioError as error:
+        return str(error)
+    return None
 
 
 def enough(caught: int, seeds: int) -> bool:
@@ -167,12 +185,15 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="try seeds 1 to N (default 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of these mutants, or invariants")
     parser.add_argument("--jobs", type=int, default=2, help="trials at a time (default 2)")
+    parser.add_argument("--broker", choices=NAMED, default=EMBEDDED)
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table in FILE")
     arguments = parser.parse_args(words)
     if arguments.seeds < 1 or arguments.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
     if arguments.write and arguments.only:
         parser.error("--write keeps the whole table: leave --only out")
+    if arguments.write and arguments.broker != EMBEDDED:
+        parser.error("--write keeps the table of the embedded broker: leave --broker out")
     return arguments
 
 
@@ -188,14 +209,28 @@ def _chosen(only: list[str] | None) -> list[Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Try, print as it goes, judge."""
     arguments = _arguments(words)
-    mutants = _chosen(arguments.only)
+    with kept_broker(choose_broker(arguments.broker)) as broker:
+        return _try_all(arguments, broker)
+
+
+def _able(mutants: Iterable[Any], kind: str) -> Iterator[Any]:
+    """Those that can be tried there; of the others it is told why not."""
+    for mutant in mutants:
+        if why := why_not(mutant, kind):
+            print(f"not tried: {mutant.__name__}: {why}")
+        else:
+            yield mutant
+
+
+def _try_all(arguments: argparse.Namespace, broker: Broker | None) -> int:
+    mutants = list(_able(_chosen(arguments.only), arguments.broker))
     rows, complained = [], []
     shape = "{:<30} {:<18} {:<8} {:<9} {:>7}  {}"
     print(shape.format(*HEAD), flush=True)
     with ThreadPoolExecutor(arguments.jobs, thread_name_prefix="trial") as pool:
         seeds = range(1, arguments.seeds + 1)
         jobs: list[list[Future[Tried]]] = [
-            [pool.submit(try_mutant, mutant, seed) for seed in seeds] for mutant in mutants
+            [pool.submit(try_mutant, mutant, seed, broker) for seed in seeds] for mutant in mutants
         ]
         try:
             for futures in jobs:

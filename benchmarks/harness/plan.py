@@ -38,6 +38,7 @@ SOMETIMES_UNROUTABLE = frozenset(("publish", "publish_confirmed", "publish_batch
 #: Operations that send a small message, and those that send a number of them.
 SENDS = SOMETIMES_UNROUTABLE | {
     "publish_returned",
+    "publish_kept",
     "get",
     "get_no_ack",
     "consume_ack",

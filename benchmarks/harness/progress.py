@@ -2,7 +2,8 @@
 
 A slot is one thread's own line in the watchdog's table. The progress counter is shared: it wakes
 the nemesis at its marks, and holds the workers a little past a mark until the planned fault has
-fired, so that a fast load cannot run out from under a fault that was planned.
+fired, so that a fast load cannot run out from under a fault that was planned. Where a fault takes
+its time to arrive, as an order to a node does, they go on at a trickle, so that it finds them busy.
 """
 
 from __future__ import annotations
@@ -60,16 +61,21 @@ class Slot:
 
 
 class Progress:
-    """Finished iterations of all workers together, and the marks at which faults are due."""
+    """Finished iterations of all workers together, and the marks at which faults are due.
+
+    ``slack``: iterations past a mark at full speed; ``trickle``: those after that, each worker one
+    in ``PATIENCE`` seconds. Behind both they wait.
+    """
 
     #: A held worker looks up this often, to show the watchdog that it waits for the harness.
     PATIENCE = 0.25
 
-    def __init__(self, marks: list[int], slack: int) -> None:
+    def __init__(self, marks: list[int], slack: int, trickle: int = 0) -> None:
         # Guards all fields; notified at a mark, when a mark is cleared and at the end. A leaf.
         self._changed = threading.Condition(threading.Lock())
         self._marks = list(marks)
         self._slack = slack
+        self._trickle = trickle
         #: Iterations that are over, and those of them that succeeded.
         self.total = 0
         self.succeeded = 0
@@ -91,6 +97,8 @@ class Progress:
             while self._marks and self.total >= self._marks[0] + self._slack and not self._over:
                 self._changed.wait(self.PATIENCE)
                 slot.alive()
+                if self._marks and self.total < self._marks[0] + self._slack + self._trickle:
+                    return
 
     def at_mark(self) -> bool:
         """Is the next mark reached?"""

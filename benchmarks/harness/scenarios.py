@@ -85,7 +85,10 @@ CLOSING_MIX: Mapping[str, int] = MappingProxyType(
 )
 PARKED_MIX: Mapping[str, int] = MappingProxyType({"publish_confirmed": 3, "publish": 1})
 GONE_MIX: Mapping[str, int] = MappingProxyType({**CHAOS_MIX, "publish_confirmed": 1})
-NODE_MIX: Mapping[str, int] = MappingProxyType({**GONE_MIX, "get": 1, "consume_ack": 1})
+#: What is kept must be there when the node is back.
+NODE_MIX: Mapping[str, int] = MappingProxyType(
+    {**GONE_MIX, "publish_kept": 1, "get": 1, "consume_ack": 1}
+)
 SLOW_MIX: Mapping[str, int] = MappingProxyType(
     {
         **CHAOS_MIX,

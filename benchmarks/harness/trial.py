@@ -98,8 +98,12 @@ class Trial:
         # Half an interval past the mark: the fault still lands in the middle of the load. Behind
         # the last mark less, so that the load does not end before its fault.
         rest = self.load.operations - self.load.threads - (marks[-1] if marks else 0)
-        slack = max(0, min(self.load.kill_interval * self.load.threads // 2, rest))
-        return Progress(marks, slack)
+        half = self.load.kill_interval * self.load.threads // 2
+        slack = max(0, min(half, rest))
+        slow = any(KINDS[step.kind].side in KEPT for step in self.plan.faults)
+        # The other half, less what every worker may have begun.
+        trickle = min(half, rest - slack) - self.load.threads if slow else 0
+        return Progress(marks, slack, max(0, trickle))
 
     # -- phases ------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ def test_a_fault_that_does_not_end_a_connection_needs_no_new_one() -> None:
     [
         ("publish_returned", []),
         ("publish_large", []),
+        ("publish_kept", ["no answer to a declare came in"]),
         ("get", ["no message for a get came in"]),
         ("get_no_ack", ["no message for a get came in"]),
         ("get_empty", ["no empty answer to a get came in"]),

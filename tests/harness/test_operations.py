@@ -12,6 +12,7 @@ from benchmarks.clients.base import Outgoing
 from benchmarks.harness.plan import Step
 from benchmarks.harness.windows import RECOVERABLE
 from benchmarks.harness.workload import OPERATIONS, fetching
+from benchmarks.harness.workload.worker import NACKS_AT_MOST
 from tests.harness.pretender import Done, Faults, Gone, Pretender, Receipt
 
 # -- the operations on a sound client ------------------------------------------------------------
@@ -32,6 +33,7 @@ SOUND = {
     "publish_confirmed": ["lease", "publish", "released", "op", "confirm"],
     "publish_returned": ["lease", "publish", "released", "op", "return", "confirm"],
     "publish_large": ["lease", "publish", "released", "op", "confirm"],
+    "publish_kept": [*FIRST, "publish", "released", "op", "confirm"],
     "get": [*FIRST, "publish", "get", "ack", "released", "op", "confirm"],
     "get_no_ack": [*FIRST, "publish", "get", "released", "op", "confirm"],
     "get_empty": [*FIRST, "get", "released", "op"],
@@ -299,6 +301,23 @@ def test_nothing_but_nacks_is_an_error() -> None:
     client = Pretender()
     client.nacks = 1000
     assert Done(client, "publish_confirmed", may_nack=True).errors() == ["UnconfirmedError"]
+
+
+@pytest.mark.parametrize(
+    ("word", "errors"), [("unconfirmed", []), ("recoverable", ["Unconfirmed"])]
+)
+def test_a_queue_without_a_leader_is_asked_until_it_takes_again(
+    word: str, errors: list[str]
+) -> None:
+    client = Pretender()
+    client.nacks = NACKS_AT_MOST + 5
+    faults = Faults(expecting=10**6, words=(word,))
+    done = Done(client, "publish_confirmed", may_nack=True, nemesis=faults)
+    assert done.errors() == [f"{name}Error" for name in errors]
+    outcomes = Counter(entry[3] for entry in done.of("confirm"))
+    assert outcomes == (
+        Counter(nack=NACKS_AT_MOST) if errors else Counter(nack=NACKS_AT_MOST + 5, ack=1)
+    )
 
 
 def test_a_short_acquire_may_time_out() -> None:

@@ -107,6 +107,22 @@ def test_a_worker_is_held_beyond_the_slack_until_the_mark_is_cleared() -> None:
         progress.clear_mark()
 
 
+def test_where_a_fault_takes_its_time_workers_go_on_at_a_trickle() -> None:
+    progress, slot = Progress([3], slack=2, trickle=2), Slot("worker-0", "worker")
+    for _ in range(5):
+        progress.advance(True)
+    for _ in range(2):
+        slot.advanced = 0.0
+        progress.hold(slot)  # let go, but not at once
+        assert slot.advanced > 0.0
+        progress.advance(True)
+    with running(lambda: progress.hold(slot), "worker") as thread:
+        slot.advanced = 0.0
+        until(lambda: slot.advanced > 0.0)
+        assert thread.is_alive()
+        progress.clear_mark()
+
+
 def test_the_end_of_the_load_holds_no_worker() -> None:
     progress, slot = Progress([3], slack=0), Slot("worker-0", "worker")
     for _ in range(5):

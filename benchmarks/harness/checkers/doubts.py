@@ -82,6 +82,7 @@ BRINGS = {
     "publish_confirmed": ("confirm", "deliver"),
     "publish_large": ("confirm", "deliver"),
     "publish_returned": ("confirm", "return"),
+    "publish_kept": ("confirm", "declare"),
     "unroutable": ("return",),
     "get": ("get_ok",),
     "get_no_ack": ("get_ok",),

@@ -25,6 +25,7 @@ OPERATIONS: Mapping[str, Callable[[Worker, Step], None]] = MappingProxyType(
         "publish_confirmed": publishing.publish_confirmed,
         "publish_returned": publishing.publish_returned,
         "publish_large": publishing.publish_large,
+        "publish_kept": publishing.publish_kept,
         "get": fetching.get,
         "get_no_ack": fetching.get_no_ack,
         "get_empty": fetching.get_empty,

@@ -1,4 +1,4 @@
-"""Operations that publish to the shared queue, which the consumers empty.
+"""Operations that publish: to the shared queue, which the consumers empty, and to one that stays.
 
 Where a message goes nowhere it is mandatory, and comes back. A return that never came, or a
 confirm that nobody sent, is a matter of the books.
@@ -45,6 +45,13 @@ def publish_returned(worker: Worker, step: Step) -> None:
 def publish_large(worker: Worker, step: Step) -> None:
     with worker.calls.leased() as lease:
         worker.store(lease, _key(worker, step), max(step.size, LARGE_BYTES))
+
+
+def publish_kept(worker: Worker, step: Step) -> None:
+    """Confirmed, to a queue that nobody empties: at the end it is there, whatever the broker went
+    through."""
+    with worker.calls.leased() as lease:
+        worker.store(lease, worker.declared(lease, f"{worker.queue}.kept"), step.size)
 
 
 def _key(worker: Worker, step: Step) -> str | None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from benchmarks.clients.base import Outgoing, Receipt, effective_bounds
 from benchmarks.harness.plan import Step, body_of
 from benchmarks.harness.progress import Slot
-from benchmarks.harness.windows import CONTRACT, DECIDED, ENDED, RECOVERABLE
+from benchmarks.harness.windows import CONTRACT, DECIDED, ENDED, RECOVERABLE, UNCONFIRMED
 from benchmarks.harness.workload.calls import Calls
 from benchmarks.harness.workload.context import RETRY_PAUSE, Context
 from benchmarks.harness.workload.errors import (
@@ -183,14 +183,23 @@ class Worker:
 
     def store(self, lease: Lease, queue: str | None, size: int) -> _Sent:
         """Publish until the broker has acked one; anything but the nacks that were asked for ends
-        it. Raises UnconfirmedError."""
-        for _ in range(NACKS_AT_MOST):
+        it. Raises UnconfirmedError.
+
+        A queue whose leader is gone takes nothing: as long as a fault excuses that it is asked
+        again, without haste.
+        """
+        context, nacks = self._context, 0
+        while nacks < NACKS_AT_MOST:
             sent = self.send(lease, queue, size, confirmed=True)
             outcome = sent[1].outcome()
             if outcome == "ack":
                 return sent
-            if outcome != "nack" or not self._context.may_nack:
+            if outcome != "nack" or not context.may_nack:
                 raise UnconfirmedError(f"the outcome of a confirmed publish is {outcome!r}")
+            leaderless = context.expects_errors(time.monotonic(), UNCONFIRMED)
+            nacks += not leaderless
+            if leaderless and context.aborted.wait(RETRY_PAUSE[1]):
+                raise UnconfirmedError("nacked until the trial was given up")
         raise UnconfirmedError(f"a message was nacked {NACKS_AT_MOST} times in a row")
 
     # -- the end -----------------------------------------------------------------------------
