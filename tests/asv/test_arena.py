@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.arena import Arena
+from benchmarks.harness.brokers import Broker, choose_broker, kept_broker
+from benchmarks.harness.kinds import RABBITMQ
+from benchmarks.harness.label import missing
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
-from benchmarks.wire.client import WireClient
+from benchmarks.wire.client import WireClient, WireError
 
 MUTANTS = Path(__file__).resolve().parents[1] / "mutants"
 #: Seconds that a broken client may cost here, instead of the half minute of a benchmark.
@@ -65,6 +68,45 @@ def test_chaos_and_recovery_of_a_sound_client(
         assert (after["faults"], after["ready"]) == (before["faults"] + 1, before["ready"] + 1)
     arena.close()
     assert capsys.readouterr().err == "", "a sound client gives nothing to tell"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Broker]:
+    """A node of RabbitMQ that is kept, as a process that times keeps one."""
+    lacking = missing(RABBITMQ)
+    if lacking is not None:
+        pytest.skip(lacking.reason)
+    with kept_broker(choose_broker(RABBITMQ)) as kept:
+        assert kept is not None
+        yield kept
+
+
+@pytest.mark.rabbitmq
+def test_a_node_that_is_kept_outlives_its_arenas_and_keeps_nothing_of_them(
+    node: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queues = []
+    for proxied in (False, True):
+        arena = Arena("amqpool", 4, proxied=proxied, broker=node)
+        queues.append(arena.queue)
+        arena.publish(2, 300)
+        if proxied:
+            for fault in ("rst", "fin", "cut"):
+                before = arena._control.status()
+                arena.recover(fault)
+                after = arena._control.status()
+                assert (after["faults"], after["ready"]) == (
+                    before["faults"] + 1,
+                    before["ready"] + 1,
+                )
+        assert arena._ready() >= 300
+        arena.close()
+        assert node.alive
+        assert node.died() is None
+    assert capsys.readouterr().err == "", "a sound client gives nothing to tell"
+    for queue in queues:
+        with WireClient.to(node.endpoints[0]) as client, pytest.raises(WireError, match="404"):
+            client.queue_declare(queue, passive=True)
 
 
 #: What a mutant is put through, in a process of its own: it patches the real pool and may leave
