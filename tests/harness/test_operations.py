@@ -314,7 +314,7 @@ def test_a_queue_without_a_leader_is_asked_until_it_takes_again(
     faults = Faults(expecting=10**6, words=(word,))
     done = Done(client, "publish_confirmed", may_nack=True, nemesis=faults)
     assert done.errors() == [f"{name}Error" for name in errors]
-    outcomes = Counter(entry[3] for entry in done.of("confirm"))
+    outcomes = Counter(entry[2] for entry in done.of("confirm"))
     assert outcomes == (
         Counter(nack=NACKS_AT_MOST) if errors else Counter(nack=NACKS_AT_MOST + 5, ack=1)
     )
