@@ -21,6 +21,7 @@ CLIENTS = {
     "pika": ("pika", "PikaClient"),
     "pika_threadsafe": ("pika_threadsafe", "PikaThreadsafeClient"),
     "pyamqp": ("pyamqp", "PyamqpClient"),
+    "rabbitpy": ("rabbitpy", "RabbitpyClient"),
 }
 
 
