@@ -78,8 +78,8 @@ class RabbitpyClient(LeasedClient):
         return Holding(connection, channel, number)
 
     def _alive(self, held: Holding) -> bool:
-        # One that the broker closed is neither open nor closed to it; closing it again would make its
-        # number be used for another.
+        # One that the broker closed is neither open nor closed to it; closing it again would make
+        # its number be used for another.
         channel = held.channel
         return not held.connection.closed and bool(channel.is_open)
 
