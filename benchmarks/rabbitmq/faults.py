@@ -77,12 +77,21 @@ class RabbitFault:
 
 
 def _at(
-    act: Callable[[Node], object], heal: Callable[[Node], object], which: str | None = None
+    act: Callable[[Node], object],
+    heal: Callable[[Node], object],
+    *,
+    always: str | None = None,
+    usually: str | None = None,
 ) -> Callable[[Keeper, Options], Blow]:
-    """A fault of one node. Where that leads the queue, the effect is that another one does."""
+    """A fault of one node. Where that leads the queue, the effect is that another one does.
+
+    ``always``: leader or follower of the queue, whatever the options say; ``usually``: where a
+    queue is given and they say nothing.
+    """
 
     def aim(keeper: Keeper, options: Options) -> Blow:
-        victim = keeper.victim(options, which)
+        wanted = options if always is None else {**options, "which": always}
+        victim = keeper.victim(wanted, usually)
 
         def strike() -> None:
             act(victim.node)
@@ -100,9 +109,9 @@ def _partition(keeper: Keeper, options: Options) -> Blow:
         others = [other for other in keeper.nodes if other is not node]
         # Left alone, each side waits for what the other does not say: most of net_ticktime.
         # Dropping the link is what it does then, and is no news to whoever is still connected.
-        for asked, gone in [(node, others), *((other, [node]) for other in others)]:
-            for name in gone:
-                asked.ctl("eval", f"erlang:disconnect_node('{name.erlang_name}').")
+        node.ctl("eval", "[erlang:disconnect_node(N) || N <- nodes()].")
+        for other in others:
+            other.ctl("eval", f"erlang:disconnect_node('{node.erlang_name}').")
         keeper.lifeline.until(
             lambda: together(others, others[0]), PARTED_SECONDS, "the others did not notice"
         )
@@ -113,7 +122,7 @@ def _partition(keeper: Keeper, options: Options) -> Blow:
     def mend(node: Node) -> None:
         keeper.network.mend(keeper.nodes.index(node))
 
-    return _at(cut, mend, "leader")(keeper, options)
+    return _at(cut, mend, usually="leader")(keeper, options)
 
 
 def _operator_close(keeper: Keeper, options: Options) -> Blow:
@@ -185,8 +194,8 @@ _ROWS: Final = (
     ),
     RabbitFault(
         "node_pause",
-        "SIGSTOP of a node, then SIGCONT",
-        _at(Node.pause, Node.resume),
+        "SIGSTOP of a node (the leader, unless another is said), then SIGCONT",
+        _at(Node.pause, Node.resume, usually="leader"),
         VICTIM,
     ),
     RabbitFault(
@@ -205,14 +214,14 @@ _ROWS: Final = (
     RabbitFault(
         "leader_kill",
         "kill -9 of the node that leads the quorum queue",
-        _at(Node.kill, Node.restart, "leader"),
+        _at(Node.kill, Node.restart, always="leader"),
         ("queue",),
         nodes=3,
     ),
     RabbitFault(
         "follower_kill",
         "kill -9 of a node that follows in the quorum queue",
-        _at(Node.kill, Node.restart, "follower"),
+        _at(Node.kill, Node.restart, always="follower"),
         ("queue",),
         nodes=3,
     ),

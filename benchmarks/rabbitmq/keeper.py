@@ -182,13 +182,14 @@ class Keeper:
         found = self.leadership.look(queue, self.sound())
         return {"leader": found.leader, "members": found.members, "online": found.online}
 
-    def victim(self, options: dict[str, Any], which: str | None = None) -> Victim:
+    def victim(self, options: dict[str, Any], usually: str | None = None) -> Victim:
         """Whom these options mean (see ``faults.VICTIM``).
 
-        Where they name nobody it is ``which`` of their queue's nodes, or the first node.
+        Where they name nobody it is the queue's ``usually``, or the first node.
         """
-        number, queue = options.get("node", 0), options.get("queue")
-        which = options.get("which", None if "node" in options else which)
+        number, queue, which = options.get("node", 0), options.get("queue"), options.get("which")
+        if which is None and queue is not None and "node" not in options:
+            which = usually
         if type(number) is not int or not 0 <= number < len(self.nodes):
             raise BadOption(f"node is 0 to {len(self.nodes) - 1}, not {number!r}")
         if which not in (None, "leader", "follower"):

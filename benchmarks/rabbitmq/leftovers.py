@@ -82,11 +82,20 @@ def _locked(path: Path) -> int | None:
 
 
 def _remove(path: Path) -> None:
+    """Kill what is marked with it, and remove it. Raises OSError when it does not go."""
     deadline = time.monotonic() + GONE_SECONDS
-    while kill_marked(path) and time.monotonic() < deadline:
-        time.sleep(0.01)  # a process that is being killed may still write, or start another
-    # What still cannot be removed is shown, not hidden: a later sweep would find it.
-    left = list(marked(path))
-    if left:
-        raise OSError(f"processes {left} of {path} do not end")
-    shutil.rmtree(path)
+    while True:
+        killed = kill_marked(path)
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # A process that is being killed may write a last file while we remove the others.
+            if time.monotonic() > deadline:
+                raise
+        if not killed and not path.exists():
+            return
+        if time.monotonic() > deadline:
+            raise OSError(f"processes {list(marked(path))} of {path} do not end")
+        time.sleep(0.01)

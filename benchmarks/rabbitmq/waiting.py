@@ -40,19 +40,17 @@ class Lifeline:
     def __init__(self, descriptor: int | None) -> None:
         """``descriptor``: a pipe that the parent holds open, None for none.
 
-        Raises OSError when the descriptor cannot be waited for as a pipe can.
+        Raises OSError when it can never be waited for, as is the case with a file.
         """
-        self._poll = select.poll()
+        self._poll = select.epoll()
         self._descriptor = descriptor
         if descriptor is not None:
-            if os.path.isfile(f"/proc/self/fd/{descriptor}"):
-                raise OSError("a file has no end to wait for")
-            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(descriptor, select.EPOLLIN)
         # The handlers only have to be there: the byte in the pair ends the wait.
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._poll.register(self._reader, select.POLLIN)
+        self._poll.register(self._reader, select.EPOLLIN)
         signal.set_wakeup_fd(self._writer.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -72,7 +70,7 @@ class Lifeline:
         deadline = time.monotonic() + seconds
         while True:
             left = max(0.0, deadline - time.monotonic())
-            for descriptor, _events in self._poll.poll(left * 1000):
+            for descriptor, _events in self._poll.poll(left):
                 # Whatever the parent writes is read and ignored: only the end says something.
                 if descriptor != self._descriptor or not os.read(descriptor, 4096):
                     raise Ended
