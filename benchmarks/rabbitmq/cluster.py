@@ -15,8 +15,6 @@ from typing import Final
 from .node import CtlError, Node, any_of
 from .waiting import KeeperError, Lifeline
 
-#: Seconds for a cluster to be whole again, after its nodes answer. Measured: 0.5-3.
-WHOLE_SECONDS: Final = 90.0
 #: Seconds for a new leader. Measured: 0.3-1 after a kill, which the others are told of at once;
 #: 3-10 after a stop without a word, which they have to notice.
 LEADER_SECONDS: Final = 60.0
@@ -118,11 +116,11 @@ class Leadership:
             f"{queue!r} had no other leader than {than.name}",
         )
 
-    def wait_complete(self, queue: str) -> None:
+    def wait_complete(self, queue: str, seconds: float) -> None:
         """Wait until it has a leader and all of its replicas run. May raise."""
 
         def complete() -> bool:
             found = self.look(queue, any_of(self._nodes))
             return found.leader is not None and set(found.online) == set(found.members)
 
-        self._lifeline.until(complete, WHOLE_SECONDS, f"{queue!r} was not complete")
+        self._lifeline.until(complete, seconds, f"{queue!r} was not complete")

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .children import spawn
-from .cluster import WHOLE_SECONDS, Leadership, formation, together
+from .cluster import Leadership, formation, together
 from .faults import RABBIT_FAULTS, BadOption, NothingToHit, RabbitFault
 from .leftovers import Folder
 from .namespaces import Network
 from .node import Node, Place, any_of
 from .ports import Ports
 from .programs import Programs
-from .waiting import KeeperError, Lifeline
+from .waiting import KeeperError, Lifeline, TookTooLong
 
 ADDRESS: Final = "127.0.0.1"
 #: Seconds for epmd to listen. Measured: 0.01.
@@ -36,6 +36,15 @@ USUAL: Final = {"port": 5672, "dist_port": 25672, "epmd_port": 4369, "ctl_port":
 #: none pauses, and they run on for ever, each with a view of its own: seen at 5 s, in 1 of 2
 #: pauses. Quorum queues do not wait for this: they notice a silent leader within 5-15 s.
 SILENCE: Final = 600
+#: Seconds for all of it to be whole: nodes start in 7 s, three at a time in 20, and twice or
+#: three times that on a busy machine.
+WHOLE_SECONDS: Final = 150.0
+#: Seconds for a node that was paused or cut off to find back: it takes 1-3, on a busy machine 12.
+#: One that has not by then is started anew, as an operator would. Seen in 1 of 5 partitions
+#: (RabbitMQ 3.10.8 on Erlang 25.2): its start waits for ever for a lock of Erlang's `global`, which
+#: has lost count of who is connected, and RabbitMQ's remedy ("Faking nodedown/nodeup") sends
+#: messages that this `global` does not know any more.
+ALONE_SECONDS: Final = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class Keeper:
             )
             self.nodes.append(node)
             node.start()
-        self._wait_whole(None)
+        self._wait_whole(None, WHOLE_SECONDS)
         self.start_seconds = time.monotonic() - began
 
     def close(self) -> None:
@@ -170,11 +179,10 @@ class Keeper:
             self._row(kind)
         wound, healed = self._wound, []
         if wound is not None and kind in (None, wound.kind):
-            wound.heal()
+            self._recover(wound)
             healed.append(wound.kind)
-            self._wound = None
-        if self._wound is None:
-            self._wait_whole(None if wound is None else wound.queue)
+        elif wound is None:
+            self._wait_whole(None, WHOLE_SECONDS)
         return {"t": time.monotonic(), "healed": healed}
 
     def leaders(self, queue: str) -> dict[str, Any]:
@@ -238,21 +246,37 @@ class Keeper:
                 self._died.append(node.name)
         return list(self._died)
 
-    def _wait_whole(self, queue: str | None) -> None:
+    def _recover(self, wound: Wound) -> None:
+        restarts = wound.node.restarts
+        wound.heal()
+        self._wound = None
+        if wound.node.restarts > restarts:
+            self._wait_whole(wound.queue, WHOLE_SECONDS)
+            return
+        # Its process went through all of it, and has to find back by itself.
+        try:
+            self._wait_whole(wound.queue, ALONE_SECONDS)
+        except TookTooLong:
+            wound.node.kill()
+            wound.node.restart()
+            self._wait_whole(wound.queue, WHOLE_SECONDS)
+
+    def _wait_whole(self, queue: str | None, seconds: float) -> None:
         """Wait until every node answers, all run together, and that queue is complete."""
+        deadline = time.monotonic() + seconds
         dead = self._look_for_dead()
         if dead:
             raise KeeperError(f"{', '.join(dead)} died without being asked to")
         for node in self.nodes:
-            node.wait_ready()
+            node.wait_ready(deadline - time.monotonic())
         if len(self.nodes) > 1:
             self.lifeline.until(
                 lambda: together(self.nodes, self.nodes[0]),
-                WHOLE_SECONDS,
+                deadline - time.monotonic(),
                 "the nodes did not run together",
             )
             if queue is not None:
-                self.leadership.wait_complete(queue)
+                self.leadership.wait_complete(queue, deadline - time.monotonic())
 
     # -- where the nodes live --------------------------------------------------------------
 

@@ -84,5 +84,5 @@ class Lifeline:
         deadline = time.monotonic() + seconds
         while not reached():
             if time.monotonic() > deadline:
-                raise TookTooLong(f"{what} after {seconds:g} s")
+                raise TookTooLong(f"{what} after {seconds:.0f} s")
             self.wait(poll)
