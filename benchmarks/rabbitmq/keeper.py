@@ -40,11 +40,11 @@ SILENCE: Final = 600
 #: three times that on a busy machine.
 WHOLE_SECONDS: Final = 150.0
 #: Seconds for a node that was paused or cut off to find back: it takes 1-3, on a busy machine 12.
-#: One that has not by then is started anew, as an operator would. Seen in 1 of 5 partitions
+#: One that has not by then is started anew, as an operator would. Seen after a cut cable
 #: (RabbitMQ 3.10.8 on Erlang 25.2): its start waits for ever for a lock of Erlang's `global`, which
 #: has lost count of who is connected, and RabbitMQ's remedy ("Faking nodedown/nodeup") sends
 #: messages that this `global` does not know any more.
-ALONE_SECONDS: Final = 45.0
+ALONE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)

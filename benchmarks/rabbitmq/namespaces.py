@@ -64,12 +64,26 @@ class Network:
         return _enter(self._nodes[number])
 
     def cut(self, number: int) -> None:
-        """Pull the cable of a node: nothing comes or goes, and nobody is told."""
+        """Pull the cable of a node. The nodes are told when they next call, the host is not.
+
+        An attempt to connect that hangs until the cable is back is what Erlang's `global` takes
+        amiss (see ``keeper.ALONE_SECONDS``); a client is to notice by itself.
+        """
         self._ip(f"link set port{number} down", self._switch)
+        self._part("add", number)
 
     def mend(self, number: int) -> None:
         """Put it back."""
+        self._part("del", number)
         self._ip(f"link set port{number} up", self._switch)
+
+    def _part(self, verb: str, number: int) -> None:
+        """Add or delete routes that say: there is no way from here to there."""
+        alone = self._nodes[number]
+        for other, pid in enumerate(self._nodes):
+            if pid != alone:
+                self._ip(f"route {verb} unreachable {self.address(number)}", pid)
+                self._ip(f"route {verb} unreachable {self.address(other)}", alone)
 
     def _namespace(self) -> int:
         """A namespace, held by a process that sleeps; returns its pid."""
