@@ -37,12 +37,19 @@ class NotHere:
 def label() -> str:
     """The kind of broker to measure on; embedded where nothing says otherwise.
 
-    Raises EnvironmentProblem for anything but the kinds that have a name.
+    Raises EnvironmentProblem for anything but the kinds that have a name, and for one that asv
+    would not store: what was measured on RabbitMQ must not pass for the embedded broker's.
     """
     word = os.environ.get(VARIABLE) or EMBEDDED
     if word not in NAMED:
         # The value is not repeated: it may be a URL with a password in it.
         raise EnvironmentProblem(f"{VARIABLE} must be one of {', '.join(NAMED)}, and no URL")
+    environment = os.environ.get("ASV_ENV_NAME")
+    if word != EMBEDDED and environment and f"-{VARIABLE}{word}-" not in f"{environment}-":
+        raise EnvironmentProblem(
+            f"{VARIABLE}={word} is not from asv's matrix, and asv would store the results as "
+            f"{EMBEDDED}: put it there, or unset it"
+        )
     return word
 
 

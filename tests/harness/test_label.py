@@ -46,6 +46,37 @@ def test_anything_else_is_told_and_not_repeated(
     )
 
 
+@pytest.mark.parametrize(
+    ("environment", "word"),
+    [
+        ("virtualenv-py3.11-amqp-BROKERrabbitmq", RABBITMQ),
+        ("virtualenv-py3.11-amqp-BROKERrabbitmq-cluster", CLUSTER),
+        ("virtualenv-py3.11-amqp-BROKERrabbitmq-COLOURred", RABBITMQ),
+        ("virtualenv-py3.11-amqp", EMBEDDED),
+        ("virtualenv-py3.11-amqp-BROKERembedded", EMBEDDED),
+    ],
+)
+def test_asv_stores_what_it_says(
+    monkeypatch: pytest.MonkeyPatch, environment: str, word: str
+) -> None:
+    monkeypatch.setenv("ASV_ENV_NAME", environment)
+    monkeypatch.setenv(VARIABLE, word)
+    assert label.label() == word
+
+
+@pytest.mark.parametrize(
+    "environment", ["existing-py_usr_bin_python", "virtualenv-py3.11-amqp-BROKERembedded"]
+)
+def test_a_label_that_asv_would_not_store_is_refused(
+    monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    """The variable of somebody's shell, in an environment to which asv gives none of its own."""
+    monkeypatch.setenv("ASV_ENV_NAME", environment)
+    monkeypatch.setenv(VARIABLE, RABBITMQ)
+    with pytest.raises(EnvironmentProblem, match="would store the results as embedded"):
+        label.label()
+
+
 def test_the_embedded_broker_can_always_be_had(monkeypatch: pytest.MonkeyPatch, bare: None) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert label.measured_on_label(lambda kind, broker: (kind, broker)) == (EMBEDDED, None)
