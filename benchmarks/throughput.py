@@ -11,6 +11,7 @@ from benchmarks.harness.kinds import EMBEDDED
 from benchmarks.harness.label import node
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.speed.workbench import COUNTS, Workbench
 from benchmarks.harness.suite import CLIENT, ONE_A_ROUND, SEEDS, TIMED_SECONDS, require
 
 _SCENARIO = "chaos_no_deadlock"
@@ -79,3 +80,27 @@ class Publish:
 
     def time_publish(self, threads: int) -> None:
         self.arena.publish(threads, _MESSAGES)
+
+
+class Work:
+    """Works of the comparison with other clients (docs/compare.md) that the others leave out."""
+
+    version = instrument_digest()
+    timeout = TIMED_SECONDS
+    params = (list(COUNTS),)
+    param_names = ("work",)
+    number, repeat, rounds, warmup_time = ONE_A_ROUND
+
+    def setup(self, work: str) -> None:
+        _require(_CHECK_ITERATIONS)
+        self.workbench = Workbench(work, node() or EMBEDDED)
+        # The first run imports and allocates what the others only use.
+        self.workbench.run()
+
+    def teardown(self, work: str) -> None:
+        # asv calls it also after a setup that was skipped.
+        if hasattr(self, "workbench"):
+            self.workbench.close()
+
+    def time_work(self, work: str) -> None:
+        self.workbench.run()

@@ -17,12 +17,17 @@ _PRESENTATION = frozenset(
     (
         "harness/__main__.py",
         "harness/cli.py",
+        "harness/compare_verb.py",
         "harness/explore_verb.py",
         "harness/gate.py",
         "harness/gate_report.py",
         "harness/gate_results.py",
         "harness/gate_verb.py",
         "harness/records.py",
+        "harness/speed/aims.py",
+        "harness/speed/report.py",
+        "harness/speed/summary.py",
+        "harness/speed/verdicts.py",
         "harness/table.py",
     )
 )

@@ -24,6 +24,7 @@ from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
 from benchmarks.harness.label import NotHere
 from benchmarks.harness.plan import make_plan
 from benchmarks.harness.scenarios import SCENARIOS
+from benchmarks.harness.speed.workbench import COUNTS
 from benchmarks.harness.suite import SEEDS, VARIANT_SEEDS, variants
 from benchmarks.harness.supervise import GRACE
 from benchmarks.schedules.measured import SCENARIOS as EXPLORED
@@ -102,6 +103,7 @@ def test_every_benchmark_with_its_parameters_and_its_unit(
         "races.Explore.time_schedule": ([], [], "seconds"),
         "throughput.Chaos.time_operations": (["load"], [reprs("10x100", "50x100")], "seconds"),
         "throughput.Publish.time_publish": (["threads"], [["1", "10", "50"]], "seconds"),
+        "throughput.Work.time_work": (["work"], [reprs(*COUNTS)], "seconds"),
     }
     for name, scenario in STABILITY.items():
         loads, invariants = reprs(*SCENARIOS[scenario].loads), reprs(*INVARIANTS)
@@ -171,7 +173,7 @@ def test_every_wait_of_asv_is_longer_than_the_trials_own_deadlines(
     assert min(timeouts.values()) > NODE_SECONDS + max(s.seconds for s in SCENARIOS.values())
     assert all(b["timeout"] >= 60 for b in listed.values())
     timed = [b["timeout"] for name, b in listed.items() if ".time_" in name and "races" not in name]
-    assert len(timed) == 3
+    assert len(timed) == 4
     assert min(timed) > NODE_SECONDS + 60
     for kind in (EMBEDDED, RABBITMQ):
         for name, scenario in STABILITY.items():

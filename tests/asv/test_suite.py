@@ -221,7 +221,7 @@ def test_without_its_broker_nothing_is_measured_timed_or_read(
         assert isinstance(found, NotHere)
         with pytest.raises(NotImplementedError, match="install RabbitMQ"):
             kind().setup(found, "10x100", "deadlocks")
-    for timed in (throughput.Publish, throughput.Chaos, recovery.RecoveryCycle):
+    for timed in (throughput.Publish, throughput.Chaos, throughput.Work, recovery.RecoveryCycle):
         benchmark = timed()
         with pytest.raises(NotImplementedError, match="install RabbitMQ"):
             benchmark.setup(timed.params[0][0])

@@ -27,8 +27,8 @@ QUEUES = 10
 BODY = 256
 #: Seconds between two questions whether the broker holds everything: below 1 % of any work.
 LOOK = 0.001
-#: Seconds of every wait in here. The parent ends the process long before, with the stacks told.
-PATIENCE = 120.0
+#: Seconds of every wait in here. The parent of a measured process ends it before.
+PATIENCE = 30.0
 
 
 @dataclass
