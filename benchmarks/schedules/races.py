@@ -63,7 +63,7 @@ RACES: Final = (
     _mutant("NotifyBeforeWaitAtItsWidth", "deadlocks", "acquire+release.1@line", "deadlocks"),
     _mutant("BufferOfTwoWritersAtItsWidth", "phantoms", "publish+publish.2@line", "phantoms"),
     _mutant("OneReplyForAllAtItsWidth", "phantoms", "rpc+rpc.2@line", "phantoms"),
-    _mutant("TwoReconnectAtItsWidth", "leaks", "publish+kill.1", "leaks"),
+    _mutant("TwoReconnectAtItsWidth", "leaks", "publish+publish+kill.1@line", "leaks"),
     # Its docstring says what a caller who sends just then meets instead.
     _mutant(
         "NoneInThePendingDict", "keyerror_none", "rpc+kill.1", "keyerror_none", "unexpected_errors"

@@ -370,9 +370,9 @@ class SharedChannel(ChannelCore):
 
     def unpark(self) -> bool:
         """Give the channel into a lease's hands; False when it has ended meanwhile."""
-        with self.inbox.lock:
-            self.inbox.parked = False
-            return self.inbox.ended is None
+        # Nobody else has a parked channel in hand, and its end may come at any time: no lock.
+        self.inbox.parked = False
+        return self.inbox.ended is None
 
     def _dirt(self) -> str | None:
         """What of its last owner a next one could meet. Needs the channel lock."""

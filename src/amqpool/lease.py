@@ -23,21 +23,24 @@ class Lease:
 
     __slots__ = ("_pool", "ended", "generation", "held", "number", "owner", "slots", "thread")
 
-    def __init__(self, pool: ChannelPool, slots: Slots, channel: SharedChannel) -> None:
+    def __init__(self, pool: ChannelPool) -> None:
         self._pool = pool
-        #: The channel, for the pool, which still needs it when the lease has ended.
-        self.held = channel
-        #: The pool's book-keeping of the connection that the channel belongs to.
-        self.slots = slots
-        #: The serial number of this lease in its pool, from 1; set by the roster.
-        self.number = 0
-        #: The generation of the connection that the channel belongs to.
-        self.generation = slots.generation
         #: The name of the thread that acquired it, and its identity.
         self.owner = threading.current_thread().name
         self.thread = threading.get_ident()
         #: Set by the pool, under its lock.
         self.ended = False
+
+    def begin(self, number: int, slots: Slots, channel: SharedChannel) -> None:
+        """It is lent (called by the roster)."""
+        #: The serial number of this lease in its pool, from 1.
+        self.number = number
+        #: The pool's book-keeping of the connection that the channel belongs to.
+        self.slots = slots
+        #: The generation of that connection.
+        self.generation = slots.generation
+        #: The channel, for the pool, which still needs it when the lease has ended.
+        self.held = channel
 
     @property
     def channel(self) -> SharedChannel:

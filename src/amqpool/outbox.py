@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .errors import PublishTimeout
+from .latch import Latch
 
 #: Sends that one caller does, mostly for others, before the I/O thread takes over. One send costs
 #: some 10 µs, so a publisher gives at most about a millisecond of its time to others.
@@ -49,7 +50,6 @@ class Outbox:
         self._half = limit // 2
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
-        self._progress = threading.Condition(self._lock)
         self._chunks: list[bytes] = []
         self._rest: memoryview | None = None
         self._appended = 0
@@ -57,7 +57,10 @@ class Outbox:
         self._finished = False
         self._owner = _FREE
         self._waiting_room = 0
-        self._waiting_sent = 0
+        # Who waits until the kernel has the bytes up to a mark; each has a latch of its own.
+        self._flushers: list[tuple[int, Latch]] = []
+        # The I/O thread, where it waits for the last sender to leave.
+        self._leaving: Latch | None = None
         self.blocked: str | None = None
         self.broken: OSError | None = None
         self.closed = False
@@ -133,28 +136,26 @@ class Outbox:
         outbox is its own. Never blocks. Raises the connection's error when the send failed.
         """
         rounds = 0
-        handed_over = False
+        done = False
         try:
-            while True:
-                with self._lock:
-                    data = self._next(rounds, io)
-                if data is None:
-                    handed_over = True
-                    break
-                rounds += 1
+            with self._lock:
+                data = self._next()
+            while data is not None:
                 sent = self._send(data)
+                rounds += 1
                 with self._lock:
                     self._sent(data, sent)
-                    if sent < len(data):
-                        self._owner = _IO
-                        handed_over = True
+                    if sent < len(data) or rounds == HAND_OVER_ROUNDS:
+                        self._pass_to(_IO)
                         break
+                    data = self._next()
+            done = True
         except OSError as error:
             self.fail(error)
             raise self._lost() from error
         finally:
             # Also when this thread is interrupted: somebody must go on sending.
-            if not handed_over:
+            if not done:
                 self._give_up()
         if not io and self._owner == _IO:
             self._wake_io()
@@ -163,31 +164,27 @@ class Outbox:
         """Wait until the kernel has what was appended up to `mark`; False at the deadline."""
         if self._taken >= mark:
             return True
+        flusher = (mark, Latch())
         with self._lock:
-            self._waiting_sent += 1
-            try:
-                while self._taken < mark and not self.closed and self.broken is None:
-                    remaining = deadline - time.monotonic()
-                    if remaining <= 0:
-                        return False
-                    self._progress.wait(remaining)
+            if self._taken >= mark or self.closed or self.broken is not None:
                 return self._taken >= mark
-            finally:
-                self._waiting_sent -= 1
+            self._flushers.append(flusher)
+        if not flusher[1].wait(deadline - time.monotonic()):
+            with self._lock:
+                if flusher in self._flushers:
+                    self._flushers.remove(flusher)
+        return self._taken >= mark
 
     def wait_idle(self, deadline: float) -> bool:
-        """Wait until no caller is inside a send, so that the socket may be closed."""
+        """Wait until no caller is inside a send, so that the socket may be closed.
+
+        For the I/O thread alone, and once the outbox is closed.
+        """
         with self._lock:
-            while self._owner == _CALLER:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    return False
-                self._waiting_sent += 1
-                try:
-                    self._progress.wait(remaining)
-                finally:
-                    self._waiting_sent -= 1
-            return True
+            if self._owner != _CALLER:
+                return True
+            self._leaving = Latch()
+        return self._leaving.wait(deadline - time.monotonic())
 
     def fail(self, error: OSError) -> None:
         """A write failed: nothing more is accepted; the I/O thread finds out what happened."""
@@ -234,19 +231,20 @@ class Outbox:
             return True
         return False
 
-    def _next(self, rounds: int, io: bool) -> bytes | memoryview | None:
+    def _next(self) -> bytes | memoryview | None:
         if self.closed or self.broken is not None or not self.pending:
-            self._owner = _FREE
-            if self._waiting_sent:
-                self._progress.notify_all()
-            return None
-        if rounds >= HAND_OVER_ROUNDS:
-            self._owner = _IO
+            self._pass_to(_FREE)
             return None
         if self._rest is not None:
             return self._rest
         chunks, self._chunks = self._chunks, []
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _pass_to(self, owner: int) -> None:
+        self._owner = owner
+        if self._leaving is not None:
+            self._leaving.open()
+            self._leaving = None
 
     def _sent(self, data: bytes | memoryview, sent: int) -> None:
         self._taken += sent
@@ -255,16 +253,25 @@ class Outbox:
         # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
         if self._waiting_room and self.pending <= self._half:
             self._room.notify_all()
-        if self._waiting_sent:
-            self._progress.notify_all()
+        if self._flushers:
+            self._wake_flushers(self._taken)
+
+    def _wake_flushers(self, taken: int) -> None:
+        """Wake who waited for this and nobody else: each of them would only go back to sleep."""
+        waiting, self._flushers = self._flushers, []
+        for flusher in waiting:
+            if flusher[0] <= taken:
+                flusher[1].open()
+            else:
+                self._flushers.append(flusher)
 
     def _notify_all(self) -> None:
         self._room.notify_all()
-        self._progress.notify_all()
+        self._wake_flushers(self._appended)
 
     def _give_up(self) -> None:
         with self._lock:
             if self._owner == _CALLER:
-                self._owner = _IO if self.pending else _FREE
+                self._pass_to(_IO if self.pending else _FREE)
             self._notify_all()
         self._wake_io()

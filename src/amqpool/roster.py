@@ -5,8 +5,13 @@ the state and returns what is to be done because of it (`Todo`), which the pool 
 its lock back: open, close, connect. All of it needs the pool lock; nothing here takes one.
 
 Each connection has `Slots` of its own, so that nothing of a lost one is counted, or lent, in the
-next. Waiters are served strictly in order. A waiter's result is written under the same lock under
-which it leaves the queue, so what is given to one whose time ran out at that moment is found by it.
+next. A waiter's result is written under the same lock under which it leaves the queue, so what is
+given to one whose time ran out at that moment is found by it.
+
+Waiters are served in order. A thread that is running may take a free channel before them, but only
+until the first of them has waited for `PATIENCE`: a channel that is handed to a sleeping thread
+idles until that thread runs, which takes longer than most leases last, and with a hundred threads
+that is all the pool would do (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -29,6 +34,11 @@ LEND: Final = "lend"
 OPEN: Final = "open"
 FAILED: Final = "failed"
 CLOSED: Final = "closed"
+
+
+#: How long (seconds) the first in the queue may be overtaken. Long beside a change of threads (some
+#: 10 µs; 5 ms where a thread computes, Python's switch interval), short beside any timeout.
+PATIENCE: Final = 0.05
 
 
 class Slots:
@@ -58,14 +68,22 @@ class Waiter:
     Its thread looks at `given` without the lock, so whoever gives something writes `given` last.
     """
 
-    __slots__ = ("channel", "cond", "given", "round", "slots")
+    __slots__ = ("called", "channel", "cond", "given", "round", "since", "slots")
 
     def __init__(self) -> None:
+        self.since = time.monotonic()
+        #: It was told that a channel is free, and has not looked yet.
+        self.called = False
         self.cond: threading.Condition | None = None
         self.given: str | None = None
         self.slots: Slots | None = None
         self.channel: SharedChannel | None = None
         self.round: Round | None = None
+
+    def wake(self) -> None:
+        """Something was given, or it is called. Needs the pool lock."""
+        if self.cond is not None:
+            self.cond.notify()
 
 
 class Todo:
@@ -78,6 +96,10 @@ class Todo:
         #: A connection is wanted; the pool makes it `start` when no recovery runs yet.
         self.recover = False
         self.start: Round | None = None
+
+
+#: Nothing; never changed.
+NOTHING: Final = Todo()
 
 
 class Roster:
@@ -109,6 +131,31 @@ class Roster:
 
     # -- the queue ---------------------------------------------------------------------------
 
+    def at_once(self, lease: Lease) -> bool:
+        """Lend a free channel to a thread that is running; False when it has to join the queue."""
+        slots = self.slots
+        if not slots.idle or self.closed or self._overdue() or not slots.alive:
+            return False
+        channel = self._pop_idle(slots)
+        if channel is None:
+            return False
+        self.lend(lease, slots, channel)
+        return True
+
+    def _overdue(self) -> bool:
+        """Whether the first in the queue has been overtaken for long enough."""
+        waiters = self.waiters
+        return bool(waiters) and time.monotonic() - waiters[0].since >= PATIENCE
+
+    def _pop_idle(self, slots: Slots) -> SharedChannel | None:
+        """A channel from the free list; None when it has died there."""
+        channel = slots.idle.pop()
+        if channel.usable:
+            return channel
+        slots.taken -= 1
+        self.count[Stats.CHANNELS_DIED] += 1
+        return None
+
     def join(self, waiter: Waiter, *, front: bool) -> Todo:
         """Queue up; `front` for one that was served and found what it got dead."""
         if front:
@@ -132,6 +179,21 @@ class Roster:
                 waiter.slots.taken -= 1
         return self.serve()
 
+    def _call(self) -> Todo:
+        """A channel is free: call the first in the queue, or serve it if that is overdue.
+
+        Who is called serves the queue itself, when it runs.
+        """
+        if not self.waiters:
+            return NOTHING
+        first = self.waiters[0]
+        if self._overdue():
+            return self.serve()
+        if not first.called:
+            first.called = True
+            first.wake()
+        return NOTHING
+
     def serve(self) -> Todo:
         """Give the first waiters what there is, in order.
 
@@ -148,10 +210,8 @@ class Roster:
                 todo.recover = True
                 break
             elif slots.idle:
-                channel = slots.idle.pop()
-                if not channel.usable:
-                    slots.taken -= 1
-                    self.count[Stats.CHANNELS_DIED] += 1
+                channel = self._pop_idle(slots)
+                if channel is None:
                     continue
                 waiter.slots, waiter.channel, waiter.given = slots, channel, LEND
             else:
@@ -162,8 +222,7 @@ class Roster:
                 slots.taken += 1
                 waiter.slots, waiter.given = slots, OPEN
             self.waiters.popleft()
-            if waiter.cond is not None:
-                waiter.cond.notify()
+            waiter.wake()
         return todo
 
     def _give_up_settling(self, todo: Todo) -> None:
@@ -186,11 +245,11 @@ class Roster:
 
     # -- leases ------------------------------------------------------------------------------
 
-    def lend(self, lease: Lease) -> None:
-        """Book a lease and number it."""
-        self.count[Stats.LEASES] += 1
-        lease.number = self.count[Stats.LEASES]
-        self.leases[lease.number] = lease
+    def lend(self, lease: Lease, slots: Slots, channel: SharedChannel) -> None:
+        """Book a lease of this channel and number it."""
+        number = self.count[Stats.LEASES] = self.count[Stats.LEASES] + 1
+        lease.begin(number, slots, channel)
+        self.leases[number] = lease
 
     def end(self, lease: Lease) -> bool:
         """End a lease; False when it had ended already. Its channel counts as settling."""
@@ -211,12 +270,12 @@ class Roster:
         connection is lost.
         """
         if slots.settling.pop(channel, None) is None:
-            return Todo()
-        if gone is None:
+            return NOTHING
+        if gone is None and slots is self.slots:
             slots.idle.append(channel)
-        else:
-            slots.taken -= 1
-            self.count[gone] += 1
+            return self._call()
+        slots.taken -= 1
+        self.count[gone or Stats.CHANNELS_DIED] += 1
         return self.serve()
 
     def free(self, slots: Slots, *, died: bool) -> Todo:
@@ -232,6 +291,8 @@ class Roster:
         """A new connection: the next generation."""
         if self.slots.generation:
             self.count[Stats.RECOVERIES] += 1
+        # The word that the old one is lost may still be on its way.
+        self._bury(self.slots)
         self.slots = Slots(connection, connection.generation)
         return self.serve()
 
@@ -240,22 +301,23 @@ class Roster:
         self.count[Stats.RECOVERY_FAILURES] += 1
         for waiter in self.waiters:
             waiter.round, waiter.given = recovery, FAILED
-            if waiter.cond is not None:
-                waiter.cond.notify()
+            waiter.wake()
         self.waiters.clear()
-        return Todo()
+        return NOTHING
 
     def lost(self, connection: SharedConnection) -> Todo:
         """The connection is gone, and the channels that nobody holds with it."""
-        slots = self.slots
-        if slots.connection is not connection:
-            return Todo()
+        if self.slots.connection is not connection:
+            return NOTHING
+        self._bury(self.slots)
+        return self.serve()
+
+    def _bury(self, slots: Slots) -> None:
         gone = len(slots.idle) + len(slots.settling)
         slots.taken -= gone
         self.count[Stats.CHANNELS_DIED] += gone
         slots.idle.clear()
         slots.settling.clear()
-        return self.serve()
 
     def close(self) -> Todo:
         """No more leases; whoever waits learns it."""

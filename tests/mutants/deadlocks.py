@@ -58,7 +58,7 @@ class LockOrderInversion(Mutant):
 
 
 class NotifyBeforeWait(Mutant):
-    """A waiter looks whether it was served, and goes to sleep in a second step.
+    """A waiter looks whether it was served or called, and goes to sleep in a second step.
 
     Who is served between the two is notified before it waits: it sleeps for ever, and its channel
     with it, until nobody is left who could wake another. The last to be woken may come too late to
@@ -76,9 +76,14 @@ class NotifyBeforeWait(Mutant):
         def make(_: Any) -> Any:
             def patched(pool: Any, waiter: Any, deadline: float, allowed: float) -> None:
                 while waiter.given is None:
-                    self.widen()
+                    if not waiter.called:
+                        self.widen()
+                        with pool._lock:
+                            waiter.cond.wait()
                     with pool._lock:
-                        waiter.cond.wait()
+                        waiter.called = False
+                        todo = pool._decided(pool._roster.serve())
+                    pool._do(todo)
 
             return patched
 

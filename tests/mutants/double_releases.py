@@ -48,8 +48,8 @@ class FreeListNotEmptied(Mutant):
         first = self.chance.randrange(20)
 
         def make(lend: Any) -> Any:
-            def patched(roster: Any, lease: Any) -> Any:
-                lend(roster, lease)
+            def patched(roster: Any, lease: Any, *args: Any) -> Any:
+                lend(roster, lease, *args)
                 if next(leases) % 20 == first:
                     lease.slots.idle.append(lease.held)
 

@@ -363,6 +363,25 @@ def test_urls_are_tried_in_turn() -> None:
         assert pool.stats()[Stats.CONNECT_ATTEMPTS] == 2
 
 
+def test_a_channel_that_dies_while_it_is_lent_makes_room_for_another() -> None:
+    with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
+        with pool.lease():
+            pass
+        [dying] = pool.idle_channels()
+
+        def unpark() -> bool:
+            dying.discard("the test wants it to die just now")
+            return False
+
+        dying.unpark = unpark  # type: ignore[method-assign]
+        lease = pool.acquire(DEADLINE)
+        assert lease.channel is not dying
+        assert lease.channel.usable
+        assert lease.release()
+        stats = pool.stats()
+        assert (stats[Stats.IDLE], stats[Stats.OPEN], stats[Stats.CHANNELS_DIED]) == (1, 1, 1)
+
+
 def test_a_broker_that_is_not_there_fails_each_waiter_with_its_own_error(crowd: Any) -> None:
     pool = ChannelPool("amqp://127.0.0.1:1/", size=2, recovery_deadline=0.2)
 

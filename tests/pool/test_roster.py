@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from amqpool.lease import Lease
-from amqpool.roster import CLOSED, FAILED, LEND, OPEN, Roster, Slots, Waiter
+from amqpool.roster import CLOSED, FAILED, LEND, OPEN, PATIENCE, Roster, Slots, Waiter
 from amqpool.stats import Stats
 
 
@@ -40,16 +40,33 @@ class Channel:
 
 
 def waiter() -> Waiter:
-    return Waiter()
+    """One who has waited for long: it is not to be overtaken any more."""
+    each = Waiter()
+    each.since -= PATIENCE
+    return each
 
 
 def take(roster: Roster, each: Waiter) -> Lease:
     """What the pool does with what a waiter was given."""
     assert each.slots is not None
     channel: Any = each.channel if each.given == LEND else Channel()
-    lease = Lease(None, each.slots, channel)  # type: ignore[arg-type]
-    roster.lend(lease)
+    lease = new_lease()
+    roster.lend(lease, each.slots, channel)
     return lease
+
+
+def new_lease() -> Lease:
+    return Lease(None)  # type: ignore[arg-type]
+
+
+class Called:
+    """A waiter's condition; `calls` counts how often it was notified."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def notify(self) -> None:
+        self.calls += 1
 
 
 def gauges(roster: Roster) -> tuple[int, int, int, int]:
@@ -117,6 +134,76 @@ def test_a_story() -> None:
     assert (counters[Stats.RECOVERIES], counters[Stats.RECOVERY_FAILURES]) == (1, 1)
 
 
+def test_who_runs_may_overtake_who_waits_but_not_for_long() -> None:
+    roster = Roster(size=1, settle_timeout=10.0)
+    roster.connected(Connection(1))  # type: ignore[arg-type]
+    first, second = Waiter(), Waiter()
+    roster.join(first, front=False)
+    lease = take(roster, first)
+    roster.join(second, front=False)
+    second.cond = call = Called()  # type: ignore[assignment]
+
+    for _ in range(3):
+        assert roster.end(lease)
+        roster.settled(lease.slots, lease.held, None)
+        assert (second.given, second.called, call.calls) == (None, True, 1), "called, and once"
+        lease = new_lease()
+        assert roster.at_once(lease)
+    assert roster.serve().recover is False
+    second.called = False
+    assert second.given is None, "it came too late"
+
+    second.since -= PATIENCE
+    assert roster.end(lease)
+    roster.settled(lease.slots, lease.held, None)
+    assert (second.given, second.channel, call.calls) == (LEND, lease.held, 2)
+    assert not roster.at_once(new_lease())
+
+
+def test_nobody_is_lent_a_channel_at_once_that_is_dead_or_lost_or_of_a_closed_pool() -> None:
+    roster = Roster(size=2, settle_timeout=10.0)
+    assert not roster.at_once(new_lease())
+    connection: Any = Connection(1)
+    roster.connected(connection)
+    asking = [Waiter(), Waiter()]
+    for each in asking:
+        roster.join(each, front=False)
+    for lease in [take(roster, each) for each in asking]:
+        assert roster.end(lease)
+        roster.settled(lease.slots, lease.held, None)
+    dead: Any = roster.slots.idle[-1]
+    dead.usable = False
+    assert not roster.at_once(new_lease())
+    assert gauges(roster) == (0, 1, 0, 1)
+    connection.connected = False
+    assert not roster.at_once(new_lease())
+    connection.connected = True
+    roster.close()
+    assert not roster.at_once(new_lease())
+    assert gauges(roster) == (0, 1, 0, 1)
+
+
+def test_channels_are_counted_also_when_the_next_connection_is_first_to_be_told_of() -> None:
+    roster = Roster(size=3, settle_timeout=10.0)
+    first: Any = Connection(1)
+    roster.connected(first)
+    asking = [Waiter(), Waiter(), Waiter()]
+    for each in asking:
+        roster.join(each, front=False)
+    one, two, three = [take(roster, each) for each in asking]
+    assert roster.end(one)
+    assert roster.end(two)
+    roster.settled(one.slots, one.held, None)
+    first.connected = False
+    roster.connected(Connection(2))  # type: ignore[arg-type]
+    roster.settled(two.slots, two.held, None)
+    assert roster.end(three)
+    roster.settled(three.slots, three.held, None)
+    roster.lost(first)
+    assert roster.count[Stats.CHANNELS_DIED] == 3
+    assert gauges(roster) == (0, 0, 0, 0)
+
+
 class Watched(Waiter):
     """Notes what stood in the other fields when `given` was written."""
 
@@ -138,6 +225,7 @@ def test_a_waiter_sees_what_it_was_given_whole() -> None:
     roster.join(lender, front=False)
     roster.end(lease)
     roster.settled(slots, lease.held, None)
+    roster.serve()
     assert lender.whole == (LEND, slots, lease.held, None)
     roster.lost(connection)  # type: ignore[arg-type]
     roster.join(failure, front=False)
@@ -233,9 +321,10 @@ class RosterMachine(RuleBasedStateMachine):
                 ), "a channel in two hands"
                 self.leases.append(lease)
 
-    @rule()
-    def ask(self) -> None:
-        each = Waiter()
+    @rule(patient=st.booleans())
+    def ask(self, patient: bool) -> None:
+        each = Waiter() if patient else waiter()
+        each.cond = Called()  # type: ignore[assignment]
         self.asked.append(each)
         self.roster.join(each, front=False)
         self.collect()
@@ -245,6 +334,21 @@ class RosterMachine(RuleBasedStateMachine):
     def give_up(self, at: int) -> None:
         each = self.asked.pop(at % len(self.asked))
         self.roster.leave(each)
+        self.collect()
+
+    @rule()
+    def overtake(self) -> None:
+        lease = new_lease()
+        if self.roster.at_once(lease):
+            assert lease.held.usable
+            self.leases.append(lease)
+
+    @precondition(lambda self: any(each.called for each in self.asked))
+    @rule()
+    def look(self) -> None:
+        for each in self.asked:
+            each.called = False
+        self.roster.serve()
         self.collect()
 
     @precondition(lambda self: self.leases)
@@ -304,6 +408,7 @@ class RosterMachine(RuleBasedStateMachine):
         assert list(self.roster.waiters) == self.asked
         if self.asked and slots.alive:
             assert slots.taken == self.roster.size, "somebody waits though there is room"
+            assert not slots.idle or self.asked[0].called, "a free channel, and nobody is called"
         count = self.roster.count
         assert count[Stats.LEASES] == count[Stats.RELEASES] + len(self.leases)
 
