@@ -183,8 +183,8 @@ class Outbox:
         with self._lock:
             if self._owner != _CALLER:
                 return True
-            self._leaving = Latch()
-        return self._leaving.wait(deadline - time.monotonic())
+            latch = self._leaving = Latch()
+        return latch.wait(deadline - time.monotonic())
 
     def fail(self, error: OSError) -> None:
         """A write failed: nothing more is accepted; the I/O thread finds out what happened."""

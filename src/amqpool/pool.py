@@ -8,7 +8,7 @@ waits for the network because another one does.
 A connection that is lost takes its channels along. Whoever next needs one starts a recovery, or
 joins the one that runs (recovery.py): at most one runs, however many ask.
 
-Lock: the pool lock, never held together with another. It guards the roster, `_round` and
+Lock: the pool lock, never held together with another. It guards the roster, `_host`, `_round` and
 `_round_thread`; no I/O, no user code and no other lock under it.
 """
 
@@ -37,13 +37,16 @@ from .url import parse_url
 class ChannelPool:
     """A thread-safe pool of channels on one shared connection.
 
-    `url` is one broker URL or several, tried in turn. All times are in seconds, and every wait has
-    a deadline. Nothing connects before the first `open`, `acquire` or `drain_events`.
+    `url` is one broker URL or several, as of a cluster's nodes. A recovery asks them in turn, the
+    one that answered last first. None may use more than its share of the time that is left, and
+    when none could be reached the error says why for each (never with a password). All times are
+    in seconds, and every wait has a deadline. Nothing connects before the first `open`, `acquire`
+    or `drain_events`.
 
     - `size`: channels at most; `confirms`: put every channel into confirm mode.
     - `heartbeat`: asked of the broker, in whole seconds; 0 for none.
     - `connect_timeout`: one attempt to connect, handshake included; `recovery_deadline`: all of a
-      recovery's attempts together.
+      recovery's attempts together, to all URLs.
     - `acquire_timeout`, `rpc_timeout`, `publish_timeout`: the bounds where a call names none.
     - `settle_timeout`: how long a released channel may wait for its last confirms.
     - `prefetch`: for consumers with acks on a channel whose user sets none; 0 for none.
@@ -97,6 +100,8 @@ class ChannelPool:
         }
         self._lock = threading.Lock()
         self._roster = Roster(size, settle_timeout)
+        # The endpoint that answered last is asked first.
+        self._host = 0
         self._round: Round | None = None
         self._round_thread: threading.Thread | None = None
 
@@ -324,6 +329,8 @@ class ChannelPool:
         if todo.recover and self._round is None:
             todo.start = self._round = Round(
                 self._connector,
+                hosts=[str(each) for each in self._endpoints],
+                first=self._host,
                 deadline=self._recovery_deadline,
                 rng=self._rng,
                 finished=self._recovered,
@@ -345,8 +352,8 @@ class ChannelPool:
         except RuntimeError as error:
             recovery.give_up(f"no thread for the recovery: {error}")
 
-    def _connector(self, attempt: int, remaining: float) -> SharedConnection:
-        endpoint = self._endpoints[attempt % len(self._endpoints)]
+    def _connector(self, host: int, seconds: float) -> SharedConnection:
+        endpoint = self._endpoints[host]
         tls: bool | dict[str, Any] = False
         if endpoint.tls:
             tls = {"server_hostname": endpoint.host, **(self._ssl or {})}
@@ -356,7 +363,7 @@ class ChannelPool:
             endpoint.password,
             endpoint.vhost,
             ssl=tls,
-            connect_timeout=min(self._connect_timeout, remaining),
+            connect_timeout=min(self._connect_timeout, seconds),
             generation=self._roster.slots.generation + 1,
             on_lost=self._lost,
             **self._options,
@@ -373,6 +380,7 @@ class ChannelPool:
             if unwanted:
                 todo = book.serve()
             elif connection is not None:
+                self._host = recovery.host
                 todo = self._decided(book.connected(connection))
             else:
                 todo = book.failed(recovery)

@@ -3,9 +3,12 @@
 A `Round` is one recovery: one thread that tries to connect until it succeeds, its deadline passes,
 or it is cancelled. The pool starts at most one at a time, however many threads ask, and whoever
 waits for it waits on the round's own result. A result that the rounds share is how one round's
-error ends up in the next. The first attempt is made at once; jittered, exponentially growing
-pauses come only between *failed* attempts. A refused login ends the round at once: trying again
-would not help, and may lock the account.
+error ends up in the next.
+
+The hosts are asked in turn, each for its share of the time that is left: one that swallows packets
+must not use up what another would need to answer. Jittered, exponentially growing pauses come only
+between passes round the *whole* list that failed. A host that refuses the login is not asked again:
+that would not help, and may lock the account.
 
 Lock: the round's own, a leaf. It guards the result; connecting happens outside it.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from .connection import SharedConnection
@@ -31,23 +34,33 @@ JITTER: Final = 0.5
 #: A failed attempt's I/O thread is given this long (seconds) to end; it needs milliseconds.
 LEAVE: Final = 1.0
 
-#: Makes a connection: attempt number (from 0), seconds left. It returns an unconnected one, so
-#: that `cancel` can reach it while it connects.
+#: Makes a connection: index of the host, seconds for it. It returns an unconnected one, so that
+#: `cancel` can reach it while it connects.
 Connector = Callable[[int, float], SharedConnection]
 
 
 class Round:
-    """One recovery, run by `run()` in its own thread."""
+    """One recovery, run by `run()` in its own thread.
+
+    `hosts` are their names, as they are told; the one with the index `first` is asked first.
+    """
 
     def __init__(
         self,
         connector: Connector,
         *,
+        hosts: Sequence[str],
+        first: int = 0,
         deadline: float,
         rng: random.Random,
         finished: Callable[[Round], None],
     ) -> None:
         self._connector = connector
+        self._names = hosts
+        #: Those that are still to be asked, in their order.
+        self._hosts = [(first + step) % len(hosts) for step in range(len(hosts))]
+        #: Why each host failed, the last time it did, in the order in which they were asked.
+        self._reasons: dict[int, str] = {}
         self._allowed = deadline
         self._rng = rng
         self._finished = finished
@@ -56,8 +69,9 @@ class Round:
         self._cancelled = False
         self._current: SharedConnection | None = None
         self._refused: LoginRefused | None = None
-        #: The living connection, when the round succeeded.
+        #: The living connection, when the round succeeded, and its host.
         self.connection: SharedConnection | None = None
+        self.host = first
         #: Attempts made, seconds taken, and what the last failed attempt said.
         self.attempts = 0
         self.seconds = 0.0
@@ -88,36 +102,48 @@ class Round:
 
     def _try_until(self, deadline: float) -> None:
         pause = FIRST_PAUSE
-        while True:
-            remaining = deadline - time.monotonic()
-            if self._cancelled or remaining <= 0:
-                return
-            connection = self._connector(self.attempts, remaining)
-            with self._cond:
-                if self._cancelled:
+        while self._hosts:
+            asked = list(self._hosts)
+            for number, host in enumerate(asked):
+                remaining = deadline - time.monotonic()
+                if self._cancelled or remaining <= 0:
                     return
-                self._current = connection
-            self.attempts += 1
-            try:
-                connection.connect()
-                if not connection.connected:
-                    raise connection.lost()
-                self.connection = connection
-                return
-            except LoginRefused as error:
-                self._refused = error
-                self.last_error = str(error)
-                return
-            except ConnectionLost as error:
-                self.last_error = str(error)
-            finally:
-                with self._cond:
-                    self._current = None
-                if self.connection is None:
-                    connection.close(LEAVE)
+                if self._try(host, remaining / (len(asked) - number)):
+                    return
             wait = pause * (1 - JITTER * self._rng.random())
             pause = min(2 * pause, LONGEST_PAUSE)
-            self._rest(min(wait, deadline - time.monotonic()))
+            if self._hosts:
+                self._rest(min(wait, deadline - time.monotonic()))
+
+    def _try(self, host: int, seconds: float) -> bool:
+        """One attempt; True when the round is over."""
+        connection = self._connector(host, seconds)
+        with self._cond:
+            if self._cancelled:
+                return True
+            self._current = connection
+        self.attempts += 1
+        try:
+            connection.connect()
+            if not connection.connected:
+                raise connection.lost()
+            self.connection, self.host = connection, host
+            return True
+        except LoginRefused as error:
+            self._refused = error
+            self._hosts.remove(host)
+            self._failed(host, error)
+        except ConnectionLost as error:
+            self._failed(host, error)
+        finally:
+            with self._cond:
+                self._current = None
+            if self.connection is None:
+                connection.close(LEAVE)
+        return False
+
+    def _failed(self, host: int, error: Exception) -> None:
+        self.last_error = self._reasons[host] = str(error)
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -150,11 +176,12 @@ class Round:
     def error(self) -> Exception:
         """A new error that says how the round failed."""
         refused = self._refused
-        if refused is not None:
+        if refused is not None and not self._hosts:
             return LoginRefused(
                 refused.reply_text, refused.method_sig, reply_code=refused.reply_code
             )
-        return RecoveryFailed(
-            f"no connection after {self.attempts} attempts in {self.seconds:.2f} s;"
-            f" the last one: {self.last_error}"
-        )
+        text = f"no connection after {self.attempts} attempts in {self.seconds:.2f} s; "
+        if len(self._reasons) < 2:
+            return RecoveryFailed(f"{text}the last one: {self.last_error}")
+        reasons = [f"{self._names[host]}: {reason}" for host, reason in self._reasons.items()]
+        return RecoveryFailed(text + "; ".join(reasons))

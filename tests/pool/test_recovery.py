@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -44,16 +45,28 @@ class Script:
         self.attempts = [Attempt(error) for error in errors]
         self.pauses: list[float] = []
         self.finished: list[Round] = []
+        #: Index of the host and seconds for it, of each attempt.
+        self.asked: list[tuple[int, float]] = []
         monkeypatch.setattr(Round, "_rest", lambda _, seconds: self.pauses.append(seconds))
+
+    def connector(self, made: Iterator[Attempt]) -> Callable[[int, float], Attempt]:
+        def make(host: int, seconds: float) -> Attempt:
+            self.asked.append((host, seconds))
+            return next(made)
+
+        return make
 
     def run(self, **options: Any) -> Round:
         made = iter(self.attempts)
+        hosts = options.pop("hosts", ["a broker"])
         deadline = options.pop("deadline", 1000.0)
         one = Round(
-            lambda number, remaining: next(made),  # type: ignore[arg-type,return-value]
+            self.connector(made),  # type: ignore[arg-type]
+            hosts=hosts,
             deadline=deadline,
             rng=random.Random(7),
             finished=self.finished.append,
+            **options,
         )
         one.run()
         assert self.finished == [one]
@@ -129,6 +142,51 @@ def test_a_connection_that_died_at_once_is_a_failed_attempt(
     assert script.attempts[0].closed
 
 
+def test_the_hosts_are_asked_in_turn_and_pauses_come_between_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, *[lost()] * 7, None)
+    one = script.run(hosts=["a", "b", "c"], first=1)
+    assert [host for host, _ in script.asked] == [1, 2, 0, 1, 2, 0, 1, 2]
+    assert (one.host, len(script.pauses)) == (2, 2)
+
+
+def test_each_host_gets_its_share_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(monkeypatch, lost(), lost(), lost(), None)
+    # The start; before each attempt; before the pause; the end.
+    clock = iter([0.0, 0.0, 10.0, 12.0, 20.0, 20.0, 21.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    script.run(hosts=["a", "b", "c"], deadline=30.0)
+    assert script.asked == [(0, 10.0), (1, 10.0), (2, 18.0), (0, pytest.approx(10 / 3))]
+
+
+def test_an_unreachable_list_names_each_host_and_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, lost(1), lost(2), lost(3))
+    clock = iter([0.0, 0.0, 0.1, 0.2, 0.3, 1.5, 1.5])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    one = script.run(hosts=["amqp://guest@a:5672/", "amqp://guest@b:5672/"], deadline=1.0)
+    assert str(one.error()) == (
+        "no connection after 3 attempts in 1.50 s; "
+        "amqp://guest@a:5672/: failure 3; amqp://guest@b:5672/: failure 2"
+    )
+
+
+def test_who_refuses_the_login_is_not_asked_again_but_others_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = LoginRefused("ACCESS_REFUSED", (10, 40), reply_code=403)
+    script = Script(monkeypatch, refused, lost(), lost(), refused)
+    one = script.run(hosts=["a", "b"])
+    assert [host for host, _ in script.asked] == [0, 1, 1, 1]
+    assert type(one.error()) is LoginRefused, "there was nobody left to ask"
+    script = Script(monkeypatch, refused, lost(), None)
+    one = script.run(hosts=["a", "b"])
+    assert one.host == 1
+    assert one.connection is script.attempts[2]
+
+
 def test_what_nobody_foresaw_is_told_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, RuntimeError("no such luck"))
     error = script.run().error()
@@ -149,6 +207,7 @@ def test_cancel_ends_a_pause_and_a_connect() -> None:
     slow = Slow(None)
     one = Round(
         lambda number, remaining: slow,  # type: ignore[arg-type,return-value]
+        hosts=["a broker"],
         deadline=1000.0,
         rng=random.Random(1),
         finished=lambda each: None,
@@ -165,6 +224,7 @@ def test_cancel_ends_a_pause_and_a_connect() -> None:
 
     refusing = Round(
         lambda number, remaining: Attempt(lost()),  # type: ignore[arg-type,return-value]
+        hosts=["a broker"],
         deadline=1000.0,
         rng=random.Random(1),
         finished=lambda each: None,
