@@ -27,15 +27,18 @@ F = case erlang:function_exported(rabbit_nodes, list_running, 0) of
       true -> list_running; false -> all_running end,
 [case rpc:call(N, rabbit_nodes, F, [], {aside}) of L when is_list(L) -> L; _ -> [] end
  || N <- [{names}]]."""
-#: Leader, members, and members whose replica runs. The leader is what this node's replica knows;
-#: ``not_found`` when there is no such queue.
+#: Leader, members, and members whose replica runs and knows the same leader: one that has come back
+#: and does not may still call an election. ``not_found`` when there is no such queue.
 _QUEUE: Final = """\
 case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<{bytes}>>)) of
   {{ok, Q}} ->
     {{Name, _}} = amqqueue:get_pid(Q),
     Nodes = maps:get(nodes, amqqueue:get_type_state(Q)),
-    Leader = case ra_leaderboard:lookup_leader(Name) of {{_, L}} -> [L]; _ -> [] end,
-    {{Leader, Nodes, [N || N <- Nodes, is_pid(rpc:call(N, erlang, whereis, [Name], {aside}))]}};
+    Known = ra_leaderboard:lookup_leader(Name),
+    Leader = case Known of {{_, L}} -> [L]; _ -> [] end,
+    Runs = fun(N) -> is_pid(rpc:call(N, erlang, whereis, [Name], {aside})) end,
+    Follows = fun(N) -> Known =:= rpc:call(N, ra_leaderboard, lookup_leader, [Name], {aside}) end,
+    {{Leader, Nodes, [N || N <- Nodes, Runs(N), Follows(N)]}};
   _ -> not_found
 end."""
 
@@ -117,7 +120,7 @@ class Leadership:
         )
 
     def wait_complete(self, queue: str, seconds: float) -> None:
-        """Wait until it has a leader and all of its replicas run. May raise."""
+        """Wait until all of its replicas run and know the same leader. May raise."""
 
         def complete() -> bool:
             found = self.look(queue, any_of(self._nodes))

@@ -63,7 +63,7 @@ class Leaders(TypedDict):
     leader: str | None
     members: list[str]
     online: list[str]
-    """Members whose replica runs."""
+    """Members whose replica runs and knows the same leader."""
 
 
 class KeeperControl(ControlSession):

@@ -70,20 +70,17 @@ class Network:
         amiss (see ``keeper.ALONE_SECONDS``); a client is to notice by itself.
         """
         self._ip(f"link set port{number} down", self._switch)
-        self._part("add", number)
-
-    def mend(self, number: int) -> None:
-        """Put it back."""
-        self._part("del", number)
-        self._ip(f"link set port{number} up", self._switch)
-
-    def _part(self, verb: str, number: int) -> None:
-        """Add or delete routes that say: there is no way from here to there."""
         alone = self._nodes[number]
         for other, pid in enumerate(self._nodes):
             if pid != alone:
-                self._ip(f"route {verb} unreachable {self.address(number)}", pid)
-                self._ip(f"route {verb} unreachable {self.address(other)}", alone)
+                self._ip(f"route replace unreachable {self.address(number)}", pid)
+                self._ip(f"route replace unreachable {self.address(other)}", alone)
+
+    def mend(self, number: int) -> None:
+        """Put it back, also when it was not pulled quite."""
+        for pid in self._nodes:
+            self._ip("route flush type unreachable", pid)
+        self._ip(f"link set port{number} up", self._switch)
 
     def _namespace(self) -> int:
         """A namespace, held by a process that sleeps; returns its pid."""

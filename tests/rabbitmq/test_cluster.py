@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from tests.rabbitmq.stage import KeeperProcess, Unavailable, eventually, running
 # A start takes half a minute on a busy machine, and each fault with its heal some 10-20 s.
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(300)]
 
-QUEUE = "guarded by three"
+COUNT = itertools.count()
 NODES = ["rabbit1", "rabbit2", "rabbit3"]
 #: Whom they hit where the options do not say.
 USUALLY_THE_LEADER = ("leader_kill", "node_pause", "partition")
@@ -49,14 +50,15 @@ def interfaces() -> list[str]:
     return [name for _, name in socket.if_nameindex()]
 
 
-def declared(keeper: KeeperProcess) -> None:
-    """An empty quorum queue, replicated everywhere."""
+def declared(keeper: KeeperProcess) -> str:
+    """A new quorum queue, replicated everywhere."""
     with keeper.client() as client:
-        client.queue_delete(QUEUE)
-        client.queue_declare(QUEUE, arguments={"x-queue-type": "quorum"})
+        queue = f"guarded by three, {next(COUNT)}"
+        client.queue_declare(queue, arguments={"x-queue-type": "quorum"})
     with keeper.control() as control:
-        found = control.leaders(QUEUE)
+        found = control.leaders(queue)
     assert sorted(found["members"]) == NODES
+    return queue
 
 
 def number(name: str) -> int:
@@ -64,26 +66,26 @@ def number(name: str) -> int:
     return int(name.removeprefix("rabbit")) - 1
 
 
-def confirms(client: WireClient) -> bool:
+def confirms(client: WireClient, queue: str) -> bool:
     """Is a message confirmed on that connection?"""
     try:
-        return client.publish("", QUEUE, b"passes")
+        return client.publish("", queue, b"passes")
     except (WireError, WireTimeout):
         return False
 
 
 def suffers(keeper: KeeperProcess, kind: str, **options: object) -> None:
     """Strike once, look at all nodes, heal, and look at them again."""
-    declared(keeper)
+    queue = declared(keeper)
     with ExitStack() as stack:
         control = stack.enter_context(keeper.control())
         stack.callback(control.heal)
         # Opened before: a channel that is opened while the leader is paused sends to that one
         # until it is continued, since its fellows cannot agree with it on who leads now.
         clients = [stack.enter_context(keeper.client(node, timeout=5.0)) for node in range(3)]
-        assert [client.publish("", QUEUE, BODY) for client in clients] == [True, True, True]
-        before, changes = control.leaders(QUEUE)["leader"], control.status()["leader_changes"]
-        fired = control.fault(kind, queue=QUEUE, **options)
+        assert [client.publish("", queue, BODY) for client in clients] == [True, True, True]
+        before, changes = control.leaders(queue)["leader"], control.status()["leader_changes"]
+        fired = control.fault(kind, queue=queue, **options)
         assert fired["fired"], fired
         victim = fired["node"]
         on_leader = victim == before
@@ -91,20 +93,20 @@ def suffers(keeper: KeeperProcess, kind: str, **options: object) -> None:
         assert on_leader is (options.get("which", usual) == "leader")
         assert control.status()["leader_changes"] == changes + on_leader
         if on_leader:
-            assert control.leaders(QUEUE)["leader"] not in (victim, None)
+            assert control.leaders(queue)["leader"] not in (victim, None)
         gone = clients.pop(number(victim))
-        assert [confirms(client) for client in clients] == [True, True]
-        assert not confirms(gone)
+        assert [confirms(client, queue) for client in clients] == [True, True]
+        assert not confirms(gone, queue)
         assert control.heal()["healed"] == [kind]
-        found = control.leaders(QUEUE)
+        found = control.leaders(queue)
         assert found["leader"] is not None
         assert sorted(found["online"]) == NODES
         assert control.status()["died"] == []
     for node in range(3):
         with keeper.client(node) as client:
-            assert confirms(client)
+            assert confirms(client, queue)
     with keeper.client(number(victim)) as client:
-        messages = [message.body for message in client.drain(QUEUE, 20)]
+        messages = [message.body for message in client.drain(queue, 20)]
     assert messages[:3] == [BODY] * 3
     # What was sent to a paused victim may come through when it goes on: tried, and not confirmed.
     assert len(messages) - 3 in ((5, 6) if kind == "node_pause" else (5,))
@@ -157,7 +159,7 @@ def test_a_partition_takes_a_network_of_its_own(cluster: KeeperProcess) -> None:
     [
         ({"node": 3}, "node is 0 to 2, not 3"),
         ({"which": "leader"}, "a leader is one of a queue: give the option queue"),
-        ({"which": "any", "queue": QUEUE}, "which is leader or follower, not 'any'"),
+        ({"which": "any", "queue": "nobody's"}, "which is leader or follower, not 'any'"),
         ({"queue": "nobody's"}, 'there is no quorum queue "nobody\'s"'),
     ],
 )
@@ -178,5 +180,5 @@ def test_every_fault_of_a_cluster_is_tried_above() -> None:
 
 def test_a_single_node_has_no_leader_to_kill(kept: KeeperProcess) -> None:
     with kept.control() as control:
-        fired = control.fault("leader_kill", queue=QUEUE)
+        fired = control.fault("leader_kill", queue="nobody's")
         assert fired == {"fired": False, "why": "leader_kill takes 3 nodes"}
