@@ -125,7 +125,9 @@ def _seconds(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(words)
+    options.words = words
     # A terminated command ends like an interrupted one: its processes stop, its report is partial.
     signal.signal(signal.SIGTERM, _interrupt)
     doing = {
@@ -214,6 +216,7 @@ def _replay_token(options: argparse.Namespace) -> int:
     _check_writable(options.json)
     return run_token(
         options.file,
+        options.words,
         lambda document: _write_json(options.json, document),
         quiet=options.json == "-",
     )

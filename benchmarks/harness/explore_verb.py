@@ -9,6 +9,7 @@ never "holds". It decides nothing about orders or findings; `benchmarks.schedule
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import time
@@ -17,11 +18,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.clients.loader import load_client
 from benchmarks.harness.processes import EnvironmentProblem
+from benchmarks.harness.supervise import python_of
 from benchmarks.schedules.corpus import of_program
 from benchmarks.schedules.explore import STRATEGIES, Report, replay
-from benchmarks.schedules.hunts import Hunt, document, find_program, pursue
+from benchmarks.schedules.hunts import (
+    MODEL,
+    ROOT,
+    Hunt,
+    document,
+    find_program,
+    found_from_anywhere,
+    pursue,
+)
 from benchmarks.schedules.outcome import SchedulerFailure
 from benchmarks.schedules.scenarios import DEFAULT_CLIENT, catalogue
 from benchmarks.schedules.story import story
@@ -136,7 +145,7 @@ def run_explore(options: argparse.Namespace, write: Write, show: Show | None) ->
 
 def _hunts(options: argparse.Namespace) -> list[Hunt]:
     """What is asked for. Raises EnvironmentProblem, ClientError."""
-    load_client(options.client)  # a wrong name is told before anything is searched
+    _go_where_it_is(options.client, options.words)
     bound = options.schedules
     if bound is None and options.seconds is None and options.strategy != "dfs":
         bound = SCHEDULES
@@ -154,6 +163,19 @@ def _hunts(options: argparse.Namespace) -> list[Hunt]:
             ) from None
         hunts.append(hunt)
     return hunts
+
+
+def _go_where_it_is(client: str, words: Sequence[str]) -> None:
+    """Become the same command under the Python of the client's environment, if that is another.
+
+    Raises EnvironmentProblem, and ClientError for a wrong name.
+    """
+    python = python_of(client)
+    if python != Path(sys.executable):
+        sys.stdout.flush()
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONHOME"}
+        environment["PYTHONPATH"] = str(ROOT)
+        os.execve(python, [str(python), "-m", "benchmarks.harness", *words], environment)
 
 
 def _share(hunt: Hunt, deadline: float | None, left: int) -> Hunt:
@@ -260,13 +282,16 @@ def is_token(text: str) -> bool:
     return text.count("~") >= 2 and not Path(text).exists()
 
 
-def run_token(text: str, write: Write, *, quiet: bool) -> int:
+def run_token(text: str, words: Sequence[str], write: Write, *, quiet: bool) -> int:
     """Run a token's order ten times and print its story; returns the exit status.
 
     Raises EnvironmentProblem for one that is not for what is there, ClientError.
     """
     try:
         program = decode(text).name
+        client, colon, _scenario = program.rpartition(":")
+        if colon and not program.startswith(MODEL):
+            _go_where_it_is(found_from_anywhere(client), words)
         outcomes = replay(text, find_program, TIMES)
     except BadToken as error:
         raise EnvironmentProblem(str(error)) from error

@@ -55,11 +55,16 @@ def find_program(name: str) -> Program:
         return replace(find_program(plain), name=name, granularity=granularity)
     if name.startswith(MODEL):
         return models.BROKEN[name.removeprefix(MODEL)]
-    client, _colon, scenario = name.rpartition(":")
-    path, _colon, adapter = client.rpartition(":")
+    client, colon, scenario = name.rpartition(":")
+    return replace(find(f"{found_from_anywhere(client)}{colon}{scenario}"), name=name)
+
+
+def found_from_anywhere(client: str) -> str:
+    """The client's name for its loader: an adapter below `ROOT` is found from any folder."""
+    path, colon, adapter = client.rpartition(":")
     if path.endswith(".py") and not Path(path).exists() and (ROOT / path).exists():
-        return replace(find(f"{ROOT / path}:{adapter}:{scenario}"), name=name)
-    return find(name)
+        return f"{ROOT / path}{colon}{adapter}"
+    return client
 
 
 def pursue(

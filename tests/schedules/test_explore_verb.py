@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.harness import cli, explore_verb
 from benchmarks.harness.explore_verb import is_token, replay_command
+from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.schedules import corpus
 from benchmarks.schedules.corpus import Entry
 from benchmarks.schedules.explore import Report
@@ -257,6 +258,49 @@ def test_a_token_whose_order_breaks_nothing_is_0(capsys: pytest.CaptureFixture[s
 def test_the_command_needs_no_quotes() -> None:
     command = replay_command("tests/mutants/leaks.py:Two:publish+kill.1@line~x49_-g~BQFDElQC")
     assert shlex.split(command) == command.split()
+
+
+# -- another client, which is not installed here -------------------------------------------------
+
+
+class Gone(BaseException):
+    """In place of the process that would have become another."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explore", "rpc+rpc.2", "--client", "kombu_threadsafe"],
+        ["replay", "kombu_threadsafe:rpc+rpc.2~AAAA~AwEylAE"],
+    ],
+)
+def test_the_command_becomes_one_under_the_python_of_the_client_s_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    went: list[Any] = []
+
+    def execve(python: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        went.append((python, arguments, environment["PYTHONPATH"]))
+        raise Gone
+
+    monkeypatch.setattr(explore_verb, "python_of", lambda client: tmp_path / client)
+    monkeypatch.setattr(explore_verb.os, "execve", execve)
+    with pytest.raises(Gone):
+        cli.main(words)
+    python = tmp_path / "kombu_threadsafe"
+    command = [str(python), "-m", "benchmarks.harness", *words]
+    assert went == [(python, command, str(ROOT))]
+
+
+def test_a_client_whose_environment_cannot_be_made_is_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def python_of(client: str) -> Path:
+        raise EnvironmentProblem(f"no index has {client}")
+
+    monkeypatch.setattr(explore_verb, "python_of", python_of)
+    assert explore("rpc+rpc.2", "--client", "kombu_threadsafe") == 2
+    assert capsys.readouterr().err == "error: no index has kombu_threadsafe\n"
 
 
 # -- what was found before -----------------------------------------------------------------------
