@@ -169,7 +169,7 @@ class Channel:
             return
         index = codec.method_index(raw)
         if index == commands.Channel.CloseOk.index:
-            self.requeue_all()
+            self._requeue_all()
             del self.session.channels[self.number]
         elif index == commands.Channel.Open.index:
             # The number is taken until close-ok: a client that reuses it earlier is broken.
@@ -331,16 +331,44 @@ class Channel:
             tags = list(unacked)
         else:
             raise SoftError(406, f"unknown delivery tag {tag}")
+        if requeue:
+            self.requeue(tags)
+            return
         for number in tags:
-            self._settle_one(unacked.pop(number), requeue)
+            item = unacked.pop(number)
+            self._settle_one(item, requeue=False)
+            if item.consumer is not None:
+                self.consumers_unacked -= 1
+        if self.prefetch_all:
+            self.unpark_consumers()
+
+    def requeue(self, tags: list[int]) -> None:
+        """Give back these deliveries.
+
+        RabbitMQ does it by queue and consumer tag, in their order (what was fetched comes first),
+        and delivers again what one consumer had before it takes back what the next one had. The
+        channel's own limit is looked at last.
+        """
+        groups: dict[tuple[str, str], list[Unacked]] = {}
+        for tag in tags:
+            item = self.unacked.pop(tag)
+            consumer = "" if item.consumer is None else item.consumer.tag
+            groups.setdefault((item.queue.name, consumer), []).append(item)
+        for group in sorted(groups):
+            for item in groups[group]:
+                self._settle_one(item, requeue=True)
+            self.broker.serve(item.queue)
+        self.consumers_unacked -= sum(
+            len(items) for items in groups.values() if items[0].consumer is not None
+        )
         if self.prefetch_all:
             self.unpark_consumers()
 
     def _settle_one(self, item: Unacked, requeue: bool) -> None:
+        """Take one off the books, but for the channel's own count of what its consumers hold."""
         consumer = item.consumer
         if consumer is not None:
             consumer.unacked -= 1
-            self.consumers_unacked -= 1
             if consumer.parked:
                 self.broker.unpark(consumer)
         if requeue:
@@ -348,11 +376,13 @@ class Channel:
         else:
             self.broker.settle(item.entry)
 
-    def requeue_all(self, queues: Container[Queue] | None = None) -> None:
-        """Give back everything that is unacknowledged, or what came out of these queues."""
+    def _requeue_all(self, queues: Container[Queue] | None = None) -> None:
+        """The channel ends: give back all that it holds, or what came out of these queues."""
         tags = [tag for tag, item in self.unacked.items() if queues is None or item.queue in queues]
         for item in [self.unacked.pop(tag) for tag in tags]:
             self._settle_one(item, requeue=True)
+            if item.consumer is not None:
+                self.consumers_unacked -= 1
 
     # -- consumers and the end -------------------------------------------------------------
 
@@ -385,7 +415,7 @@ class Channel:
         """
         for tag in list(self.consumers):
             self.remove_consumer(tag)
-        self.requeue_all(queues)
+        self._requeue_all(queues)
         self._drop_parts()
         if self.kept:
             self._stop_waiting()

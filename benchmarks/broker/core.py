@@ -187,20 +187,23 @@ class Broker:
             self.faults.run()
         if self.usual.holder is not None:
             self.usual.holder.run()
-        awake = self._awake
-        for queue in list(awake):
-            for _ in range(PUMP_BUDGET):
-                if not len(queue):
-                    break
-                consumer = queue.next_consumer()
-                if consumer is None:
-                    break
-                entry = queue.take()
-                assert entry is not None
-                consumer.channel.deliver(consumer, entry)
-            else:
-                continue
-            awake.pop(queue, None)
+        for queue in list(self._awake):
+            self.serve(queue)
+
+    def serve(self, queue: Queue) -> None:
+        """Deliver what can be delivered out of one queue, up to the budget."""
+        for _ in range(PUMP_BUDGET):
+            if not len(queue):
+                break
+            consumer = queue.next_consumer()
+            if consumer is None:
+                break
+            entry = queue.take()
+            assert entry is not None
+            consumer.channel.deliver(consumer, entry)
+        else:
+            return
+        self._awake.pop(queue, None)
 
     # -- messages --------------------------------------------------------------------------
 

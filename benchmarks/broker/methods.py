@@ -233,9 +233,11 @@ def _basic_qos(channel: Channel, method: commands.Basic.Qos) -> None:
         raise HardError(540, f"prefetch_size!=0 ({method.prefetch_size})")
     if method.global_:
         channel.prefetch_all = method.prefetch_count or 0
-        channel.unpark_consumers()
     else:
+        # In RabbitMQ this takes the channel's own limit away.
+        channel.prefetch_all = 0
         channel.prefetch = method.prefetch_count or 0
+    channel.unpark_consumers()
     _done(channel, commands.Basic.QosOk.index)
 
 
@@ -294,12 +296,14 @@ def _basic_get(channel: Channel, method: commands.Basic.Get) -> None:
 
 
 def _basic_recover(channel: Channel, method: commands.Basic.Recover) -> None:
-    _recover(channel, method.requeue)
+    _only_requeue(method.requeue)
     _done(channel, commands.Basic.RecoverOk.index)
+    channel.requeue(list(channel.unacked))
 
 
 def _basic_recover_async(channel: Channel, method: commands.Basic.RecoverAsync) -> None:
-    _recover(channel, method.requeue)
+    _only_requeue(method.requeue)
+    channel.requeue(list(channel.unacked))
 
 
 # -- what several of them need -------------------------------------------------------------
@@ -314,10 +318,9 @@ def _done(channel: Channel, index: int) -> None:
     channel.session.send(codec.bare(channel.number, index))
 
 
-def _recover(channel: Channel, requeue: bool | None) -> None:
+def _only_requeue(requeue: bool | None) -> None:
     if not requeue:
         raise HardError(540, "requeue=false")
-    channel.requeue_all()
 
 
 def _queue_name(channel: Channel, name: str | None) -> str:

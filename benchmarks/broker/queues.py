@@ -63,11 +63,11 @@ class Consumer:
         channel = self.channel
         if channel.kept:
             return False
-        if not self.no_ack:
-            if self.prefetch and self.unacked >= self.prefetch:
-                return False
-            if channel.prefetch_all and channel.consumers_unacked >= channel.prefetch_all:
-                return False
+        if self.prefetch and not self.no_ack and self.unacked >= self.prefetch:
+            return False
+        # What the others hold keeps a no_ack consumer waiting as well, as in RabbitMQ.
+        if channel.prefetch_all and channel.consumers_unacked >= channel.prefetch_all:
+            return False
         return channel.session.takes_deliveries()
 
 

@@ -208,6 +208,40 @@ def test_consumers_come_back_in_the_order_in_which_they_left(peer, publishing):
     assert [event[2:4] for event in events if event[1] == "Basic.Deliver"] == [("b", 4)]
 
 
+def test_a_full_channel_keeps_its_no_ack_consumers_waiting(peer, publishing):
+    peer(1, Q.Declare(queue="q"), Q.Declare(queue="r"), B.Qos(prefetch_count=1, global_=True))
+    peer(1, B.Consume(queue="q", consumer_tag="a"))
+    peer(1, B.Consume(queue="r", consumer_tag="b", no_ack=True))
+    assert peer(1, publishing(1, "", "q"), publishing(1, "", "r"))[1:] == []
+    assert [event[2:4] for event in peer(1, B.Ack(delivery_tag=1))] == [("b", 2)]
+
+
+def test_recover_gives_back_consumer_by_consumer(peer, publishing):
+    peer(1, Q.Declare(queue="q"))
+    peer(1, B.Consume(queue="q", consumer_tag="b"), B.Consume(queue="q", consumer_tag="a"))
+    peer(1, publishing(1, "", "q", b"first"), publishing(1, "", "q", b"second"))
+    # What "a" had is delivered again, to "b" whose turn it is, before "b" loses what it had.
+    events = peer(1, B.Recover(requeue=True))
+    assert [(event[1], event[2], event[-1]) for event in events[1:]] == [
+        ("Basic.Deliver", "b", b"second"),
+        ("Basic.Deliver", "a", b"first"),
+    ]
+    assert events[0] == (1, "Basic.RecoverOk")
+
+
+def test_a_limit_of_each_consumer_ends_that_of_the_channel(peer, publishing):
+    peer(1, Q.Declare(queue="q"), B.Qos(prefetch_count=1, global_=True))
+    peer(1, B.Consume(queue="q", consumer_tag="t"))
+    peer(1, *[publishing(1, "", "q")] * 3)
+    events = peer(1, B.Qos(prefetch_count=2))
+    # The consumer that is there was made without a limit of its own.
+    assert [event[1:4] for event in events] == [
+        ("Basic.QosOk",),
+        ("Basic.Deliver", "t", 2),
+        ("Basic.Deliver", "t", 3),
+    ]
+
+
 def test_a_client_that_cannot_be_told_of_a_cancel_is_not_told(connect):
     peer = connect(capabilities=False)
     peer(1, Q.Declare(queue="q"), B.Consume(queue="q", consumer_tag="t"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .differences import DIFFERENCES, Difference
+from .differences import DIFFERENCES, VERSION, Difference
 from .driver import Driver
 from .observing import Observation
 from .steps import Step, token
@@ -53,8 +53,9 @@ class Comparison:
     def __str__(self) -> str:
         named = ", ".join(f"{name} {count}" for name, count in sorted(self.named.items()))
         return (
-            f"{self.steps.total()} steps in {self.sequences} sequences, {self.races} races;"
-            f" named differences met: {named or 'none'}"
+            f"{self.steps.total()} steps in {self.sequences} sequences against RabbitMQ"
+            f" {self.rabbitmq.version}, {self.races} races; named differences met:"
+            f" {named or 'none'}"
         )
 
     def hold(self, steps: Sequence[Step]) -> None:
@@ -67,7 +68,9 @@ class Comparison:
             self.races += 1
             return
         self._proven.add(said)
-        raise Differ(story(steps, found))
+        raise Differ(
+            f"RabbitMQ {self.rabbitmq.version} (held against: {VERSION}): {story(steps, found)}"
+        )
 
     def play(self, steps: Sequence[Step]) -> Found | None:
         """Play a sequence to both, until they differ in a way that parts them."""
@@ -78,7 +81,7 @@ class Comparison:
                     driver.finish() if step is END else driver.perform(step)
                     for driver in (self.embedded, self.rabbitmq)
                 )
-                if step is not END:
+                if step is not END and self.embedded.sent:
                     self.steps[step.what] += 1
                 if mine == other:
                     continue

@@ -36,6 +36,7 @@ class Driver:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._observer = Link(endpoint)
+        self.version = self._observer.version
         self._begin()
 
     def _begin(self) -> None:
@@ -49,6 +50,8 @@ class Driver:
         #: The connection whose exclusive queue it is.
         self._owners: dict[str, int] = {}
         self._published = 0
+        #: Whether the last step sent anything.
+        self.sent = False
 
     def close(self) -> None:
         """Hang up."""
@@ -60,6 +63,7 @@ class Driver:
     def perform(self, step: Step) -> Observation:
         """Play one step, and wait until the broker is at rest."""
         self._steps.append(step)
+        self.sent = True
         for books in self._books.values():
             books.begin()
         try:
@@ -122,9 +126,11 @@ class Driver:
                 books.published(channel)
             return
         if "delivery_tag" in fields:
-            fields["delivery_tag"] = books.actual_tag(
-                channel, fields["delivery_tag"], fields.get("multiple", False)
-            )
+            tag = books.settle(channel, fields["delivery_tag"], fields.get("multiple", False))
+            if tag is None:
+                self.sent = False
+                return
+            fields["delivery_tag"] = tag
         was_open = link.channels.get(channel) == OPEN
         link.method(channel, step.what, **fields)
         if step.what == "Channel.CloseOk" and link.channels.get(channel) == CLOSING:

@@ -1,11 +1,13 @@
 """Sequences of steps by chance: mostly legal traffic on few names, some of it wrong on purpose.
 
-Few names, or nothing would ever meet. hypothesis makes the sequences from a seed and shrinks what
-differs, towards fewer steps, first names and fields left out.
+Few names, or nothing would ever meet; mostly legal, since an error throws away what was built up.
+hypothesis makes the sequences from a seed and shrinks what differs, towards fewer steps, first
+names and fields left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -204,39 +206,79 @@ ODD = st.one_of(
     ).flatmap(_answer),
 )  # fmt: skip
 
-STEPS = st.sampled_from(
-    (PUBLISHES,) * 5
-    + (SETTLES,) * 3
-    + (QUEUES,) * 4
-    + (EXCHANGES,) * 2
-    + (CONSUMERS,) * 4
+#: Anything, right or wrong.
+ANYTHING = st.sampled_from(
+    (PUBLISHES,) * 5 + (SETTLES,) * 3 + (QUEUES,) * 4 + (EXCHANGES,) * 2 + (CONSUMERS,) * 4
     + (CHANNELS,) * 2
-).flatmap(lambda strategy: strategy)
-#: What makes the rest of a sequence meet something.
-SETUP = st.sampled_from(
-    (
-        Step("Queue.Declare", fields={"queue": "q1"}),
-        Step("Queue.Declare", fields={"queue": "q2"}),
-        Step("Queue.Declare", fields={"queue": "q3", "auto_delete": True}),
-        Step("Exchange.Declare", fields={"exchange": "e1", "exchange_type": "topic"}),
-        Step("Exchange.Declare", fields={"exchange": "e2", "exchange_type": "fanout"}),
-        Step("Queue.Bind", fields={"queue": "q1", "exchange": "e1", "routing_key": "a.*"}),
-        Step("Queue.Bind", fields={"queue": "q2", "exchange": "e1", "routing_key": "#"}),
-        Step("Queue.Bind", fields={"queue": "q2", "exchange": "e2", "routing_key": ""}),
-        Step("Confirm.Select"),
-        Step("Basic.Consume", 1, 1, {"queue": "q1", "consumer_tag": "c1"}),
-    )
+).flatmap(lambda strategy: strategy)  # fmt: skip
+
+known_queues = st.sampled_from(("q1", "q2"))
+#: Of what was delivered on the channel and is not settled yet: the oldest, the next, …
+outstanding = st.sampled_from((-1, -1, -1, -2, -2, -3, -4))
+never = st.just(False)
+#: What makes sense after SETUP.
+SENSIBLE = (
+    (8, _step(
+        PUBLISH, never, exchange=st.just(""), routing_key=known_queues, mandatory=flags,
+        size=st.sampled_from((1, 1, 1, 0, 140000)),
+    )),
+    (4, _step(
+        PUBLISH, never, exchange=st.sampled_from(("e1", "e2", "amq.direct", "amq.topic")),
+        routing_key=keys, mandatory=flags,
+    )),
+    (1, _step(PUBLISH, never, exchange=st.just(""), routing_key=known_queues,
+              properties=st.fixed_dictionaries({"delivery_mode": st.just(2)}))),
+    (4, _step("Basic.Get", never, queue=known_queues, no_ack=flags)),
+    (4, _step("Basic.Ack", never, delivery_tag=outstanding, multiple=flags)),
+    (3, _step("Basic.Nack", never, delivery_tag=outstanding, multiple=flags, requeue=flags)),
+    (2, _step("Basic.Reject", never, delivery_tag=outstanding, requeue=flags)),
+    (4, _step("Basic.Consume", never, queue=known_queues, no_ack=rarely,
+              consumer_tag=st.sampled_from(("", "", "c1", "c2", "c3", "c4", "c5")))),
+    (2, _step("Basic.Cancel", never,
+              consumer_tag=st.sampled_from(("c1", "c2", "c3", "c4", "c5")))),
+    (2, _step("Basic.Qos", never, prefetch_count=st.sampled_from((1, 2, 3, 0)), global_=flags)),
+    (1, _step("Basic.Recover", never, requeue=st.just(True))),
+    (2, _step("Confirm.Select", never)),
+    (2, _step("Queue.Bind", never, queue=known_queues, routing_key=keys,
+              exchange=st.sampled_from(("e1", "e2", "amq.direct", "amq.topic")))),
+    (1, _step("Queue.Unbind", never, queue=known_queues, routing_key=keys,
+              exchange=st.sampled_from(("e1", "e2", "amq.direct", "amq.topic")))),
+    (1, _step("Exchange.Bind", never, destination=st.just("e2"), routing_key=keys,
+              source=st.sampled_from(("e1", "e2", "amq.direct", "amq.topic")))),
+    (1, _step("Exchange.Unbind", never, destination=st.just("e2"), routing_key=keys,
+              source=st.sampled_from(("e1", "e2", "amq.direct", "amq.topic")))),
+    (1, _step("Queue.Declare", never, queue=st.sampled_from(("q1", "q2", "")))),
+    (1, _step("Queue.Purge", never, queue=known_queues)),
+    (1, _step("Channel.Close", never, **_CLOSE)),
+)  # fmt: skip
+SENSE = st.sampled_from([strategy for weight, strategy in SENSIBLE for _ in range(weight)]).flatmap(
+    lambda strategy: strategy
 )
-#: A list of lists, since hypothesis makes lists short.
-SEQUENCES = st.tuples(
-    st.lists(SETUP, max_size=12),
-    st.lists(
-        st.lists(
-            st.sampled_from((STEPS,) * 40 + (ODD,)).flatmap(lambda strategy: strategy), max_size=14
-        ),
-        max_size=8,
-    ),
-).map(lambda parts: [*parts[0], *(step for each in parts[1] for step in each)])
+
+
+def _join(lists: Iterable[Iterable[Any]]) -> list[Any]:
+    return [each for part in lists for each in part]
+
+
+#: What the rest of a sequence stands on. Each step is there nine times out of ten.
+SETUP = (
+    Step("Queue.Declare", fields={"queue": "q1"}),
+    Step("Queue.Declare", fields={"queue": "q2"}),
+    Step("Exchange.Declare", fields={"exchange": "e1", "exchange_type": "topic"}),
+    Step("Exchange.Declare", fields={"exchange": "e2", "exchange_type": "fanout"}),
+    Step("Queue.Bind", fields={"queue": "q1", "exchange": "e1", "routing_key": "a.*"}),
+    Step("Queue.Bind", fields={"queue": "q2", "exchange": "e1", "routing_key": "#"}),
+    Step("Queue.Bind", fields={"queue": "q2", "exchange": "e2", "routing_key": ""}),
+)
+_SETUPS = st.tuples(*(st.sampled_from(((),) + ((step,),) * 9) for step in SETUP)).map(_join)
+_STEP = st.sampled_from((SENSE,) * 36 + (ANYTHING,) * 4 + (ODD,)).flatmap(lambda each: each)
+
+
+#: Lists of lists, since hypothesis makes lists short: some forty steps.
+_STEPS = st.lists(st.lists(st.lists(_STEP, max_size=20), max_size=10).map(_join), max_size=3).map(
+    _join
+)
+SEQUENCES = st.tuples(_SETUPS, _STEPS).map(lambda parts: [*parts[0], *parts[1]])
 #: All that a long run must have sent.
 WHATS = (
     *(PUBLISH, RAW, "Basic.Ack", "Basic.Nack", "Basic.Reject"),

@@ -58,6 +58,8 @@ class Link:
         #: Open until the broker closes it or hangs up.
         self.open = True
         self.ended = False
+        #: The broker's version, as it says itself.
+        self.version = ""
         self._handshake(endpoint, login or {})
 
     def close(self) -> None:
@@ -165,6 +167,7 @@ class Link:
         self.send(PROTOCOL_HEADER)
         if not self.wait("Connection.Start", 0):
             return
+        self.version = self.events[0][4].get("version", "")
         self.method(
             0,
             "Connection.StartOk",

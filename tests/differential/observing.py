@@ -36,9 +36,17 @@ class ChannelBook:
     tags: list[int] = field(default_factory=list)
     #: Our tags that only stand for their group when taken together: the last one of the group.
     groups: dict[int, int] = field(default_factory=dict)
+    #: Those of our tags that no step has settled.
+    outstanding: list[int] = field(default_factory=list)
     confirming: bool = False
     published: int = 0
     unconfirmed: set[int] = field(default_factory=set)
+
+    def delivered(self, tag: int) -> int:
+        """A message came with this tag; returns our own for it."""
+        self.tags.append(tag)
+        self.outstanding.append(len(self.tags))
+        return len(self.tags)
 
 
 class Books:
@@ -80,7 +88,7 @@ class Books:
         else:
             self._replies.setdefault(number, []).append((name, *arguments))
             if name == "Basic.GetOk":
-                self.channel(number).tags.append(arguments[0])
+                self.channel(number).delivered(arguments[0])
 
     def _confirm(self, number: int, name: str, tag: int, multiple: bool, *_: object) -> None:
         book = self.channel(number)
@@ -104,9 +112,21 @@ class Books:
         """The publishes whose confirm has not come."""
         return self.channel(number).unconfirmed
 
-    def actual_tag(self, number: int, tag: int, multiple: bool) -> int:
-        """The broker's own delivery tag for one of ours."""
+    def settle(self, number: int, tag: int, multiple: bool) -> int | None:
+        """The broker's own delivery tag for one of ours, which is settled now. None for none."""
         book = self.channel(number)
+        if tag < 0:
+            if len(book.outstanding) < -tag:
+                return None
+            tag = book.outstanding[-tag - 1]
+        last = max(
+            (each for each in book.groups if book.groups[each] == book.groups.get(tag)), default=tag
+        )
+        book.outstanding = [
+            each
+            for each in book.outstanding
+            if (each > last and tag != 0 if multiple else each != tag)
+        ]
         if multiple and tag in book.groups:
             return book.groups[tag]
         return book.tags[tag - 1] if 0 < tag <= len(book.tags) else tag
@@ -132,8 +152,7 @@ class Books:
         first = len(book.tags) + 1
         renumbered = []
         for name, consumer, tag, *rest in deliveries:
-            book.tags.append(tag)
-            renumbered.append((name, consumer, len(book.tags), *rest))
+            renumbered.append((name, consumer, book.delivered(tag), *rest))
         if len({event[1] for event in deliveries}) > 1:
             last = max(event[2] for event in deliveries)
             book.groups |= dict.fromkeys(range(first, len(book.tags) + 1), last)

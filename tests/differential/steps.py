@@ -25,7 +25,8 @@ class Step(NamedTuple):
     the handshake, by ``kind`` of ``logins``). A connection that is not there is made, and unless
     the step is ``bare`` its channel is opened first: a bare step sends its frames and nothing else.
 
-    A delivery tag counts the deliveries of its channel in the order of ``observing``.
+    A delivery tag counts the deliveries of its channel in the order of ``observing``; -1 stands for
+    the oldest that is not settled yet, -2 for the next. Where there is none, nothing is sent.
     """
 
     what: str
