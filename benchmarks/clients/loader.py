@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.clients.base import UNDECLARABLE, Client
@@ -36,11 +37,19 @@ def load_client(name: str) -> type[Client]:
         return _checked(
             getattr(importlib.import_module(f"benchmarks.clients.{module}"), attribute), name
         )
+    return _checked(load_from_file(name, CLIENTS), name)
+
+
+def load_from_file(name: str, known: Iterable[str]) -> object:
+    """What ``path/to/file.py:Class`` names; ``known`` are the names that would have done as well.
+
+    Raises ClientError.
+    """
     path, colon, attribute = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        known = ", ".join(sorted(CLIENTS))
         raise ClientError(
-            f"unknown client {name!r}: give one of {known}, or an adapter as path/to/file.py:Class"
+            f"unknown client {name!r}: give one of {', '.join(sorted(known))}, or an adapter as "
+            "path/to/file.py:Class"
         )
     file = Path(path).resolve()
     if not file.is_file():
@@ -64,7 +73,8 @@ def load_client(name: str) -> type[Client]:
         raise ClientError(f"client {name!r} failed on import: {error!r}") from error
     if not hasattr(loaded, attribute):
         raise ClientError(f"client {name!r}: {path} defines no {attribute}")
-    return _checked(getattr(loaded, attribute), name)
+    found: object = getattr(loaded, attribute)
+    return found
 
 
 def portable_name(name: str) -> str:

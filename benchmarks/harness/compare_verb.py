@@ -57,7 +57,12 @@ def add_compare(verbs: Any) -> argparse.ArgumentParser:
         help="measure amqpool beside its peers: invariants and speed, as two tables",
         allow_abbrev=False,
     )
-    compare.add_argument("--clients", type=_among(SPEEDS), metavar="A,B", help=", ".join(SPEEDS))
+    compare.add_argument(
+        "--clients",
+        type=_clients,
+        metavar="A,B",
+        help=f"{', '.join(SPEEDS)}, or path/to/file.py:Class",
+    )
     compare.add_argument("--work", type=_among(WORKS), metavar="A,B", help=", ".join(WORKS))
     compare.add_argument("--repeats", type=_repeats, metavar="N", help="rounds (7; quick: 3)")
     compare.add_argument("--quick", action="store_true", help="short rounds and trials: minutes")
@@ -78,6 +83,8 @@ def run_compare(options: argparse.Namespace, show: Callable[[str], None] | None)
     _check_files(out, page, label)
     tell = show or _Lines()
     clients = options.clients or list(SPEEDS)
+    for client in clients:
+        load_speed(client)  # a wrong name is told before anything is started
     effort = _effort(options)
     partial = None
     run = _Run(options, choice, clients, effort, tell)
@@ -237,6 +244,10 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "an unknown commit"
     return done.stdout.strip()
+
+
+def _clients(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _among(known: Sequence[str] | dict[str, Any]) -> Callable[[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from benchmarks.clients.loader import ClientError
+from benchmarks.clients.loader import ClientError, load_from_file
 from benchmarks.clients.speed.base import Speed
 
 #: The client that the table is about, and what no client can be faster than.
@@ -25,11 +25,16 @@ SPEEDS = {
 
 
 def load_speed(name: str) -> type[Speed]:
-    """Return the class. Raises ClientError."""
-    if name not in SPEEDS:
-        raise ClientError(f"unknown client {name!r}: give some of {', '.join(SPEEDS)}")
-    module, attribute = SPEEDS[name]
-    found: type[Speed] = getattr(
-        importlib.import_module(f"benchmarks.clients.speed.{module}"), attribute
-    )
+    """The class behind a name of the table, or ``path/to/file.py:Class``. Raises ClientError."""
+    if name in SPEEDS:
+        module, attribute = SPEEDS[name]
+        found: object = getattr(
+            importlib.import_module(f"benchmarks.clients.speed.{module}"), attribute
+        )
+    else:
+        found = load_from_file(name, SPEEDS)
+    if not (isinstance(found, type) and issubclass(found, Speed)):
+        raise ClientError(
+            f"client {name!r} is not a subclass of benchmarks.clients.speed.base.Speed"
+        )
     return found

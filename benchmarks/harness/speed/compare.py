@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.clients.speed.table import load_speed
 from benchmarks.harness.speed.bench import Sample
-from benchmarks.harness.speed.runner import Failure, Place, Runner
+from benchmarks.harness.speed.runner import Failure, Hung, Place, Runner
 from benchmarks.harness.speed.works import WORKS, Work
 
 #: Failures of one client at one work, after which it is left alone.
@@ -32,8 +32,8 @@ class Effort:
     bound: float
 
 
-FULL = Effort(repeats=7, target=0.3, bound=20.0)
-QUICK = Effort(repeats=3, target=0.1, bound=10.0)
+FULL = Effort(repeats=7, target=0.3, bound=12.0)
+QUICK = Effort(repeats=3, target=0.1, bound=8.0)
 
 
 @dataclass
@@ -104,7 +104,8 @@ class Comparison:
                 runner.stop()
 
     def _round(self, work: Work, cell: Cell, runner: Runner, *, warm: bool) -> None:
-        """One round; a first failure is forgiven, since any process may be unlucky once."""
+        """One round; a first failure is forgiven, since any process may be unlucky once. A hang is
+        not: it was given many times what a round takes."""
         while True:
             try:
                 sample = runner.round(cell.operations or work.first, self._effort.bound)
@@ -112,7 +113,7 @@ class Comparison:
             except Failure as failure:
                 cell.failures += 1
                 cell.why = str(failure)
-                if cell.failures == FAILURES:
+                if cell.failures == FAILURES or isinstance(failure, Hung):
                     cell.state = FAILED
                     return
             finally:

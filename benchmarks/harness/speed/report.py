@@ -131,14 +131,25 @@ def _speed(found: Mapping[str, Any]) -> str:
             rows.append([work, client, f"{cell['state']}: {cell['why']}", "", "", ""])
             continue
         cpu = "" if cell["cpu_us"] is None else number(cell["cpu_us"])
-        for name, figure in cell["figures"].items():
-            value = f"{number(figure['value'])} {figure['unit']}"
-            label = "" if name == "rate" else f"{name}: "
-            spread = f"{number(figure['low'])} – {number(figure['high'])}"
-            ratio = _ratio(found, cell, name)
-            rows.append([work, client, label + value, spread, cpu, ratio])
+        figures = cell["figures"]
+        ratios = [_ratio(found, cell, name) for name in figures]
+        rows.append(
+            [
+                work,
+                client,
+                "; ".join(_value(name, figure) for name, figure in figures.items()),
+                "; ".join(f"{number(f['low'])} – {number(f['high'])}" for f in figures.values()),
+                cpu,
+                "; ".join(filter(None, ratios)),
+            ]
+        )
     titles = ["work", "client", "median", "least – greatest", "CPU µs", "amqpool / client"]
     return _table(titles, rows)
+
+
+def _value(name: str, figure: Mapping[str, Any]) -> str:
+    label = "" if name == "rate" else f"{name} "
+    return f"{label}{number(figure['value'])} {figure['unit']}"
 
 
 def _ratio(found: Mapping[str, Any], cell: Mapping[str, Any], name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import subprocess
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clients.loader import portable_name
 from benchmarks.harness.processes import stop_process
 from benchmarks.harness.speed import child
 from benchmarks.harness.speed.bench import QUEUES, Sample, queue_name
@@ -30,6 +32,10 @@ STOP_SECONDS = 2.0
 
 class Failure(Exception):
     """The client did not do the work; the text says in one line what happened instead."""
+
+
+class Hung(Failure):
+    """It did not end within its bound; to try it again would cost as long."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,12 @@ class Runner:
         self.version: str | None = None
         self._python = python
         self._place = place
-        self._prefix = f"{prefix}.{work}.{client}"
+        short = re.sub(r"\W+", "-", client.rpartition("/")[2])
+        self._prefix = f"{prefix}.{work}.{short}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._stderr = folder / f"{work}-{client}.txt"
+        self._spec = folder / f"{work}-{short}.json"
+        self._stderr = folder / f"{work}-{short}.txt"
 
     def round(self, count: int, seconds: float) -> Sample:
         """One round. Raises Failure, also when it took longer than ``seconds``."""
@@ -86,10 +94,9 @@ class Runner:
                     wire.queue_delete(queue_name(self._prefix, number))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        spec = self._folder / f"{self.work}-{self.client}.json"
         place = self._place
         document: dict[str, Any] = {
-            "client": self.client,
+            "client": portable_name(self.client),
             "work": self.work,
             "url": place.broker.url,
             "broker": place.broker.url,
@@ -101,11 +108,11 @@ class Runner:
             assert place.control is not None
             document["url"] = place.proxied.url
             document["proxy"] = dict(zip(("port", "token"), place.control, strict=True))
-        spec.touch(mode=0o600)
-        spec.write_text(json.dumps(document))
+        self._spec.touch(mode=0o600)
+        self._spec.write_text(json.dumps(document))
         with self._stderr.open("wb") as err:
             self._process = process = subprocess.Popen(
-                [str(self._python), child.__file__, str(spec)],
+                [str(self._python), child.__file__, str(self._spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=err,
@@ -124,7 +131,7 @@ class Runner:
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self.stop()
-                    raise Failure(f"did not finish in {seconds:g} s")
+                    raise Hung(f"did not finish in {seconds:g} s")
                 chunk = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not chunk:
                     raise self._died()
