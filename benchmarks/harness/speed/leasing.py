@@ -50,7 +50,7 @@ def turn(bench: Bench, threads: int, count: int) -> Sample:
         return bench.timed(
             count,
             threads,
-            _nothing,
+            lambda number: client.session().close(),
             work,
             _nothing,
             lambda: bench.until_held(queue, count),
