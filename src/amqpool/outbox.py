@@ -5,6 +5,10 @@ sends becomes the sender: it sends its own bytes at once, and then what others a
 many messages in one system call (write combining). What the kernel does not take is left to the
 I/O thread, which polls for room; so is the work after `HAND_OVER_ROUNDS`.
 
+One thread alone has nobody to combine with. So in a burst of sends the I/O thread is the sender,
+and takes what the other appends while it waits for its turn. A lone publish is never left to it:
+the first of a burst are sent at once, and a pause, a flush or a turn with little to send ends it.
+
 The outbox is bounded: a publish waits for room, with a deadline. Control frames (acks, replies,
 heartbeats) are tiny and always accepted. A write error ends the outbox; it is the I/O thread that
 then declares the connection lost, after it has read what the peer had still sent.
@@ -26,6 +30,13 @@ from .latch import Latch
 #: Sends that one caller does, mostly for others, before the I/O thread takes over. One send costs
 #: some 10 µs, so a publisher gives at most about a millisecond of its time to others.
 HAND_OVER_ROUNDS: Final = 64
+
+#: This many sends in succession, none later than that after the one before (seconds), are a burst.
+#: A publish in a loop takes some 10 µs, and to wake the I/O thread about as long as a few sends.
+BURST_SENDS: Final = 16
+BURST_GAP: Final = 0.000_05
+#: The I/O thread found no more than this to send at once: not worth waking it.
+BURST_WORTH: Final = 3
 
 #: The outbox belongs to nobody, to a caller that is sending, or to the I/O thread.
 _FREE, _CALLER, _IO = 0, 1, 2
@@ -56,6 +67,7 @@ class Outbox:
         self._taken = 0
         self._finished = False
         self._owner = _FREE
+        self._burst = 0
         self._waiting_room = 0
         # Who waits until the kernel has the bytes up to a mark; each has a latch of its own.
         self._flushers: list[tuple[int, Latch]] = []
@@ -135,6 +147,9 @@ class Outbox:
         Called by whom `push` or `admit` made the sender, and by the I/O thread (`io`) when the
         outbox is its own. Never blocks. Raises the connection's error when the send failed.
         """
+        if not io and self._owner == _IO:
+            self._wake_io()
+            return
         rounds = 0
         done = False
         try:
@@ -162,6 +177,7 @@ class Outbox:
 
     def wait_sent(self, mark: int, deadline: float) -> bool:
         """Wait until the kernel has what was appended up to `mark`; False at the deadline."""
+        self._burst = 0
         if self._taken >= mark:
             return True
         flusher = (mark, Latch())
@@ -227,9 +243,17 @@ class Outbox:
         self._chunks.append(data)
         self._appended += len(data)
         if self._owner == _FREE:
-            self._owner = _CALLER
+            self._owner = self._sender()
             return True
         return False
+
+    def _sender(self) -> int:
+        if self._burst < BURST_SENDS:
+            return _CALLER
+        if time.monotonic() - self.last_sent > BURST_GAP:
+            self._burst = 0
+            return _CALLER
+        return _IO
 
     def _next(self) -> bytes | memoryview | None:
         if self.closed or self.broken is not None or not self.pending:
@@ -238,6 +262,8 @@ class Outbox:
         if self._rest is not None:
             return self._rest
         chunks, self._chunks = self._chunks, []
+        if self._owner == _IO and len(chunks) <= BURST_WORTH:
+            self._burst = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _pass_to(self, owner: int) -> None:
@@ -248,7 +274,10 @@ class Outbox:
 
     def _sent(self, data: bytes | memoryview, sent: int) -> None:
         self._taken += sent
-        self.last_sent = time.monotonic()
+        now = time.monotonic()
+        if self._owner == _CALLER:
+            self._burst = self._burst + 1 if now - self.last_sent < BURST_GAP else 0
+        self.last_sent = now
         self._rest = memoryview(data)[sent:] if sent < len(data) else None
         # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
         if self._waiting_room and self.pending <= self._half:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from amqpool.errors import ConnectionLost, PublishTimeout
-from amqpool.outbox import HAND_OVER_ROUNDS, Outbox
+from amqpool.outbox import BURST_GAP, BURST_SENDS, HAND_OVER_ROUNDS, Outbox
 
 
 class Kernel:
@@ -66,6 +66,73 @@ def test_what_is_appended_during_a_send_goes_out_in_one_piece() -> None:
     assert outbox.admit(b"one")
     outbox.flush()
     assert kernel.sends == [b"one", b"twothree"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time stands still, but for who adds to it."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def burst(outbox: Outbox) -> None:
+    for _ in range(BURST_SENDS):
+        assert outbox.admit(b".")
+        outbox.flush()
+
+
+def test_in_a_burst_the_io_thread_sends_what_has_gathered(clock: list[float]) -> None:
+    outbox, kernel = make()
+    burst(outbox)
+    assert (len(kernel.sends), kernel.wakes) == (BURST_SENDS, 0), "the first go out at once"
+    assert outbox.admit(b"one")
+    outbox.flush()
+    assert (len(kernel.sends), kernel.wakes, outbox.wants_io) == (BURST_SENDS, 1, True)
+    for more in (b"two", b"three", b"four"):
+        assert outbox.admit(more) is False
+    outbox.flush(io=True)
+    assert kernel.sends[BURST_SENDS:] == [b"onetwothreefour"]
+    assert outbox.admit(b"five")
+    outbox.flush()
+    assert outbox.wants_io, "it goes on"
+
+
+def pause(outbox: Outbox, clock: list[float]) -> None:
+    clock[0] += 2 * BURST_GAP
+
+
+def ask_for_a_flush(outbox: Outbox, clock: list[float]) -> None:
+    assert outbox.wait_sent(outbox.mark, clock[0])
+
+
+def gather_little(outbox: Outbox, clock: list[float]) -> None:
+    assert outbox.admit(b".")
+    outbox.flush()
+    assert outbox.wants_io
+    outbox.flush(io=True)
+
+
+@pytest.mark.parametrize("end", [pause, ask_for_a_flush, gather_little])
+def test_what_ends_a_burst(end: Callable[[Outbox, list[float]], None], clock: list[float]) -> None:
+    outbox, kernel = make()
+    burst(outbox)
+    end(outbox, clock)
+    assert outbox.admit(b"lone")
+    outbox.flush()
+    assert (kernel.sends[-1], outbox.wants_io) == (b"lone", False)
+
+
+def test_a_burst_ends_with_the_connection(clock: list[float]) -> None:
+    outbox, _kernel = make()
+    burst(outbox)
+    assert outbox.admit(b"one")
+    outbox.flush()
+    outbox.close()
+    assert outbox.wait_idle(clock[0]) is True
+    outbox.flush(io=True)
+    with pytest.raises(ConnectionLost):
+        outbox.admit(b"two")
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_io_thread() -> None:
