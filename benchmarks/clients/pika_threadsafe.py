@@ -158,9 +158,13 @@ class PikaThreadsafeClient(PikaClient):
         return self._on(handle, send)
 
     def publish_confirmed(self, handle: Any, message: Outgoing, timeout: float) -> Told:
+        from pika.exceptions import ConnectionWrongStateError
+
         told = self.publish(handle, message)
         if not handle.held.notes["book"].settle(timeout, told):
             raise TimeoutError(f"no confirm within {timeout:g} s")
+        if told.state == "unknown":
+            raise ConnectionWrongStateError("the connection was lost before the confirm came")
         return told
 
     def consume(

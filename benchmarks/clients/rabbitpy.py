@@ -81,7 +81,7 @@ class RabbitpyClient(LeasedClient):
         # One that the broker closed is neither open nor closed to it; closing it again would make
         # its number be used for another.
         channel = held.channel
-        return not held.connection.closed and bool(channel.is_open)
+        return not held.connection.closed and channel.state == channel.OPEN
 
     def _discard(self, held: Holding) -> None:
         if self._alive(held):
