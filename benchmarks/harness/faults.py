@@ -322,6 +322,9 @@ _ROWS = (
         "a memory or disk alarm blocks publishers, for a while",
         _alarm,
         lasting=True,
+        # A node that is out of memory reads nothing from a publisher, questions included; and how
+        # long it takes to say that it no longer is, is not ours to say.
+        excuses=(UNCONFIRMED, UNANSWERED),
         takes=20.0,
     ),
     Fault(
@@ -388,7 +391,10 @@ KEPT = frozenset(("rabbitmq", "cluster"))
 #: Everything that may stand in a plan.
 KINDS: Mapping[str, Fault] = MappingProxyType({**FAULTS, CLOSE.name: CLOSE})
 #: Faults that end the connection at once and need no healing: what a recovery can be timed from.
-AT_ONCE: tuple[str, ...] = tuple(row.name for row in _ROWS if row.ends and not row.lasting)
+#: An order to a node is on its way for a second, which nobody could tell from a recovery.
+AT_ONCE: tuple[str, ...] = tuple(
+    row.name for row in _ROWS if row.ends and not row.lasting and row.side not in KEPT
+)
 
 
 def possible(kind: str, broker: str) -> bool:

@@ -276,9 +276,11 @@ class Nemesis:
             self._windows = [other for other in self._windows if other is not window]
 
     def _book(self, step: FaultStep, reply: Any, asked: float, window: Window) -> float:
-        row, t = FAULTS[step.kind], float(reply["t"])
+        # An order to a node is on its way for seconds: the fault is there when it has arrived.
+        row, t = FAULTS[step.kind], float(reply["t"]) + float(reply.get("seconds", 0.0))
         entry = {
             **reply,
+            "t": t,
             "kind": step.kind,
             "asked": asked,
             "options": step.options,

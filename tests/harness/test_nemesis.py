@@ -16,6 +16,7 @@ from benchmarks.harness.nemesis import Nemesis
 from benchmarks.harness.plan import FaultStep
 from benchmarks.harness.progress import Progress
 from benchmarks.proxy.control import Control
+from benchmarks.rabbitmq.control import KeeperControl
 from benchmarks.wire.control import ControlError
 
 DEADLINE = 10.0
@@ -427,6 +428,7 @@ def test_a_fault_excuses_what_it_can_cause_and_nothing_else() -> None:
         "channel_close": ("refused 541",),
         "consumer_cancel": ("cancelled",),
         "operator_close": ("recoverable",),
+        "alarm": ("unconfirmed", "unanswered"),
         **dict.fromkeys(NODE_FAULTS, ("recoverable", "unconfirmed", "unanswered")),
     }
     assert words_of("channel_close", {"code": 406}) == ("refused 406",)
@@ -446,6 +448,17 @@ def test_what_lasts_is_at_work_until_it_is_healed() -> None:
     assert not enemy.under("recoverable")
 
 
+def test_an_order_to_a_node_is_a_fault_from_when_it_was_given_to_when_it_arrived() -> None:
+    step = FaultStep(0, "operator_close", {}, None)
+    enemy = nemesis(Service(), step, broker=Service({"fired": True, "seconds": 30.0}))
+    assert enemy.strike()
+    (fired,) = enemy.snapshot()["fired"]
+    assert fired["t"] - fired["asked"] >= 30.0
+    assert enemy.struck() == fired["t"]
+    assert enemy.expects_errors(fired["t"] + RECOVERY)
+    assert not enemy.expects_errors(fired["t"] + RECOVERY + 0.001)
+
+
 def test_a_keeper_that_failed_may_have_struck_all_the_same() -> None:
     step = FaultStep(0, "node_kill", {"seconds": 0.1}, None)
     enemy = nemesis(Service(), step, broker=Service(GONE))
@@ -455,12 +468,22 @@ def test_a_keeper_that_failed_may_have_struck_all_the_same() -> None:
     assert not enemy.under("recoverable")
 
 
-@pytest.mark.parametrize(("kind", "told"), [("node_kill", {}), ("alarm", {})])
+@pytest.mark.parametrize(
+    ("kind", "told"), [("leader_kill", {"queue": "q"}), ("operator_close", {}), ("alarm", {})]
+)
 def test_the_keeper_is_told_the_queue_whose_leader_is_meant(
     kind: str, told: dict[str, Any]
 ) -> None:
     keeper = Service()
-    enemy = nemesis(Service(), FaultStep(0, kind, {"seconds": 0.1}, None), broker=keeper)
+    step = FaultStep(0, kind, {"seconds": 0.1}, None)
+    enemy = Nemesis(
+        cast(Control, Service()),
+        cast(KeeperControl, keeper),
+        [step],
+        patience=DEADLINE,
+        recovery=RECOVERY,
+        queue="q",
+    )
     enemy.strike()
     assert [(kind, told)] == [asked[1:] for asked in keeper.asked]
 
