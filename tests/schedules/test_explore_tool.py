@@ -89,9 +89,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Pretended:
 
 
 def test_the_small_ones_are_of_the_catalogue_and_each_is_searched_once() -> None:
-    names = [name.partition("@")[0] for names in SMALL.values() for name in names]
+    names = [name.partition("@")[0] for _depth, names in SMALL for name in names]
     assert set(names) <= set(catalogue())
-    searches = [(depth, name) for depth, names in SMALL.items() for name in names]
+    searches = [(depth, name) for depth, names in SMALL for name in names]
     assert len(searches) == len(set(searches))
 
 
@@ -102,13 +102,13 @@ def test_everything_is_searched_both_ways_and_the_small_ones_exhausted(
     assert main(["--write", str(document)]) == 0
     asked = {(hunt.program, hunt.strategy, hunt.depth) for hunt in pretended.asked}
     expected = {(name, "pct", depth) for name in catalogue() for depth in (3, 5)}
-    expected |= {(name, "dfs", depth) for depth, names in SMALL.items() for name in names}
+    expected |= {(name, "dfs", depth) for depth, names in SMALL for name in names}
     assert asked == expected
     assert len(pretended.asked) == len(expected)
     assert all(hunt.schedules is None and hunt.seconds for hunt in pretended.asked)
     number = len(expected)
     out = capsys.readouterr().out
-    small = sum(len(names) for names in SMALL.values())
+    small = sum(len(names) for _depth, names in SMALL)
     assert f"154 scenarios, {number} searches ({small} of them exhausted, 0 failed)" in out
     text = document.read_text()
     assert "| `acquire+release.1` | access | 2 | 40 | exhausted | 0 | 1 |" in text
