@@ -181,8 +181,10 @@ def test_the_races_and_the_control_are_looked_for_and_kept(
     assert f"{len(ALL) + 1} races, 2 seeds each, 0 searches missed theirs" in out
     text = document.read_text()
     assert "Seeds 101 to 102, 2 searches at a time" in text
+    race = RACES[-1]
+    scenario = race.program.rpartition(":")[2]
     for row in (
-        "| `TwoReconnectAtItsWidth` | leaks | `publish+kill.1`, PCT 2 | 2 of 2 | 40 | 40 |",
+        f"| `{race.name}` | {race.invariants[0]} | `{scenario}`, PCT {race.depth} | 2 of 2 | 40 |",
         "| kombu-pyamqp-threadsafe 0.6.0 | keyerror_none | `publish+rpc.2`, PCT 5 | 2 of 2 | 30 |",
     ):
         assert row in text
