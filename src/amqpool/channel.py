@@ -100,10 +100,9 @@ class SharedChannel(ChannelCore):
         """Publish a message; in confirm mode returns its `Confirmation`, else None.
 
         "Returned" promises: the bytes are with the kernel, or with a thread that is sending at
-        this moment (in a burst: with the I/O thread, which is awake and sends when it gets its
-        turn; Python's switch interval, 5 ms, bounds that). At most `max_outbox_bytes` are on that
-        way (or half of it and one message
-        larger than that), and the end of a lease, `flush()`, `close()` and the interpreter's exit
+        this moment (in a burst: with the I/O thread, which was woken and sends at its next turn).
+        At most `max_outbox_bytes` are on that way (or half of it and one message larger than
+        that), and the end of a lease, `flush()`, `close()` and the interpreter's exit
         wait for them. It does not say that the broker holds the message; only a confirm does.
 
         `timeout` in seconds (None: the publish_timeout) bounds the wait for room when the broker

@@ -165,8 +165,8 @@ class ChannelPool:
         """Lease a channel, connecting or recovering first if need be.
 
         `timeout` in seconds; None means the acquire_timeout. Threads that wait are served in the
-        order in which they came; one that need not wait may overtake them, for 0.05 s at most.
-        Raises AcquireTimeout, RecoveryFailed, LoginRefused, PoolClosed.
+        order in which they came; one that need not wait may overtake them, for half a second or
+        half of their time at most. Raises AcquireTimeout, RecoveryFailed, LoginRefused, PoolClosed.
         """
         lease = Lease(self)
         with self._lock:
@@ -179,18 +179,18 @@ class ChannelPool:
             lease = Lease(self)
         allowed = self._acquire_timeout if timeout is None else timeout
         deadline = time.monotonic() + allowed
-        waiter = self._ask(front=False)
+        waiter = self._ask(deadline, front=False)
         while True:
             if waiter.given is None:
                 self._wait(waiter, deadline, allowed)
             if self._take(waiter, lease, deadline, allowed):
                 return lease
             # What it got was dead: it keeps its turn.
-            waiter = self._ask(front=True)
+            waiter = self._ask(deadline, front=True)
 
-    def _ask(self, *, front: bool) -> Waiter:
+    def _ask(self, deadline: float, *, front: bool) -> Waiter:
         """Join the queue, and be served at once if it is our turn."""
-        waiter = Waiter()
+        waiter = Waiter(deadline)
         with self._lock:
             todo = self._decided(self._roster.join(waiter, front=front))
             if waiter.given is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,6 +19,9 @@ from hypothesis.stateful import (
 from amqpool.lease import Lease
 from amqpool.roster import CLOSED, FAILED, LEND, OPEN, PATIENCE, Roster, Slots, Waiter
 from amqpool.stats import Stats
+
+#: A deadline that never comes.
+LATER = float("inf")
 
 
 class Outbox:
@@ -40,10 +45,8 @@ class Channel:
 
 
 def waiter() -> Waiter:
-    """One who has waited for long: it is not to be overtaken any more."""
-    each = Waiter()
-    each.since -= PATIENCE
-    return each
+    """One that has no time left: it is not to be overtaken any more."""
+    return Waiter(time.monotonic())
 
 
 def take(roster: Roster, each: Waiter) -> Lease:
@@ -137,7 +140,7 @@ def test_a_story() -> None:
 def test_who_runs_may_overtake_who_waits_but_not_for_long() -> None:
     roster = Roster(size=1, settle_timeout=10.0)
     roster.connected(Connection(1))  # type: ignore[arg-type]
-    first, second = Waiter(), Waiter()
+    first, second = Waiter(LATER), Waiter(LATER)
     roster.join(first, front=False)
     lease = take(roster, first)
     roster.join(second, front=False)
@@ -153,11 +156,19 @@ def test_who_runs_may_overtake_who_waits_but_not_for_long() -> None:
     second.called = False
     assert second.given is None, "it came too late"
 
-    second.since -= PATIENCE
+    second.patient_until -= PATIENCE
     assert roster.end(lease)
     roster.settled(lease.slots, lease.held, None)
     assert (second.given, second.channel, call.calls) == (LEND, lease.held, 2)
     assert not roster.at_once(new_lease())
+
+
+def test_nobody_is_overtaken_for_more_than_half_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    assert Waiter(100.25).patient_until == 100.125
+    assert Waiter(130.0).patient_until == 100.0 + PATIENCE
 
 
 def test_nobody_is_lent_a_channel_at_once_that_is_dead_or_lost_or_of_a_closed_pool() -> None:
@@ -165,7 +176,7 @@ def test_nobody_is_lent_a_channel_at_once_that_is_dead_or_lost_or_of_a_closed_po
     assert not roster.at_once(new_lease())
     connection: Any = Connection(1)
     roster.connected(connection)
-    asking = [Waiter(), Waiter()]
+    asking = [Waiter(LATER), Waiter(LATER)]
     for each in asking:
         roster.join(each, front=False)
     for lease in [take(roster, each) for each in asking]:
@@ -187,7 +198,7 @@ def test_channels_are_counted_also_when_the_next_connection_is_first_to_be_told_
     roster = Roster(size=3, settle_timeout=10.0)
     first: Any = Connection(1)
     roster.connected(first)
-    asking = [Waiter(), Waiter(), Waiter()]
+    asking = [Waiter(LATER), Waiter(LATER), Waiter(LATER)]
     for each in asking:
         roster.join(each, front=False)
     one, two, three = [take(roster, each) for each in asking]
@@ -216,7 +227,7 @@ class Watched(Waiter):
 def test_a_waiter_sees_what_it_was_given_whole() -> None:
     """It looks at `given` without the lock: what belongs to it must stand there by then."""
     roster, connection = Roster(size=1, settle_timeout=10.0), Connection(1)
-    opener, lender, failure = Watched(), Watched(), Watched()
+    opener, lender, failure = Watched(LATER), Watched(LATER), Watched(LATER)
     roster.join(opener, front=False)
     roster.connected(connection)  # type: ignore[arg-type]
     slots = roster.slots
@@ -323,7 +334,7 @@ class RosterMachine(RuleBasedStateMachine):
 
     @rule(patient=st.booleans())
     def ask(self, patient: bool) -> None:
-        each = Waiter() if patient else waiter()
+        each = Waiter(LATER) if patient else waiter()
         each.cond = Called()  # type: ignore[assignment]
         self.asked.append(each)
         self.roster.join(each, front=False)
