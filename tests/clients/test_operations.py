@@ -87,13 +87,10 @@ def test_all_operations_at_once(name: str, port: int) -> None:
         client.open()
         context, workers, _ = run(client)
         client.close(client.bounds.close)
-        left = [message.message_id for message in broker.drain("shared", 10_000)]
-        left += [
-            message.message_id
-            for slot in workers
-            for message in broker.drain(f"shared.{slot.name}", 10_000)
-        ]
-        for queue in ("shared", *(f"shared.{slot.name}" for slot in workers)):
+        own = [f"shared.{slot.name}" for slot in workers]
+        queues = ("shared", *own, *(f"{queue}.kept" for queue in own))
+        left = [m.message_id for queue in queues for m in broker.drain(queue, 10_000)]
+        for queue in queues:
             broker.queue_delete(queue)
     taken = context.recorder.snapshot()
     assert taken["signatures"] == []
@@ -120,7 +117,7 @@ def test_all_operations_at_once(name: str, port: int) -> None:
     assert {tuple(e[3:]) for e in log if e[0] == "declare" and e[5] == "ok"} == {
         (queue, queue, "ok")
         for slot in workers
-        for queue in (f"shared.{slot.name}", f"shared.{slot.name}.empty")
+        for queue in (f"shared.{slot.name}{end}" for end in ("", ".empty", ".kept"))
     }
     refused = [entry[3] for entry in log if entry[0] == "declare" and entry[5] == "error"]
     assert Counter(refused) == Counter(
