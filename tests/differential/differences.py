@@ -58,7 +58,9 @@ def _ends_alike(mine: Observation, other: Observation) -> bool:
     """Whether a connection ended, and only deliveries and counts of messages differ."""
 
     def rest(seen: Observation) -> list[Any]:
-        return [line for line in seen if line[1] != "Basic.Deliver" and "." in line[0]]
+        return [
+            line for line in _without_wording(seen) if line[1] != "Basic.Deliver" and "." in line[0]
+        ]
 
     return any("hung up" in line for line in mine) and rest(mine) == rest(other)
 
