@@ -62,7 +62,11 @@ def _ends_alike(mine: Observation, other: Observation) -> bool:
             line for line in _without_wording(seen) if line[1] != "Basic.Deliver" and "." in line[0]
         ]
 
-    return any("hung up" in line for line in mine) and rest(mine) == rest(other)
+    return (
+        any("hung up" in line for line in mine)
+        and _without_wording(mine) != _without_wording(other)
+        and rest(mine) == rest(other)
+    )
 
 
 def _arguments(step: Step) -> dict[str, object]:
