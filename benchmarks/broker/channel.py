@@ -369,7 +369,8 @@ class Channel:
         consumer = item.consumer
         if consumer is not None:
             consumer.unacked -= 1
-            if consumer.parked:
+            # With a limit of the channel all come back together, in the order in which they left.
+            if consumer.parked and not self.prefetch_all:
                 self.broker.unpark(consumer)
         if requeue:
             self.broker.requeue(item.queue, item.entry)

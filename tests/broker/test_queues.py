@@ -208,6 +208,14 @@ def test_consumers_come_back_in_the_order_in_which_they_left(peer, publishing):
     assert [event[2:4] for event in events if event[1] == "Basic.Deliver"] == [("b", 4)]
 
 
+def test_whose_message_was_acknowledged_is_not_first_for_that(peer, publishing):
+    peer(1, Q.Declare(queue="q"), B.Qos(prefetch_count=1, global_=True))
+    peer(1, B.Consume(queue="q", consumer_tag="a"), B.Consume(queue="q", consumer_tag="b"))
+    peer(1, *[publishing(1, "", "q")] * 2)
+    # "a" had its turn, so "b" was tried first for the second message.
+    assert [event[2:4] for event in peer(1, B.Ack(delivery_tag=1))] == [("b", 2)]
+
+
 def test_a_full_channel_keeps_its_no_ack_consumers_waiting(peer, publishing):
     peer(1, Q.Declare(queue="q"), Q.Declare(queue="r"), B.Qos(prefetch_count=1, global_=True))
     peer(1, B.Consume(queue="q", consumer_tag="a"))
