@@ -46,6 +46,8 @@ class Comparison:
     #: Named differences that were met.
     named: Counter[str] = field(default_factory=Counter)
     races: int = 0
+    #: Set where something differs: what hypothesis plays from then on is not counted.
+    shrinking: bool = False
     #: What was said where the two differed and it was no race: not to be asked again and again
     #: while hypothesis shrinks.
     _proven: set[tuple[str, str]] = field(default_factory=set)
@@ -68,25 +70,26 @@ class Comparison:
             self.races += 1
             return
         self._proven.add(said)
+        self.shrinking = True
         raise Differ(
             f"RabbitMQ {self.rabbitmq.version} (held against: {VERSION}): {story(steps, found)}"
         )
 
     def play(self, steps: Sequence[Step]) -> Found | None:
         """Play a sequence to both, until they differ in a way that parts them."""
-        self.sequences += 1
+        self.sequences += not self.shrinking
         try:
             for index, step in enumerate((*steps, END)):
                 mine, other = (
                     driver.finish() if step is END else driver.perform(step)
                     for driver in (self.embedded, self.rabbitmq)
                 )
-                if step is not END and self.embedded.sent:
+                if step is not END and self.embedded.sent and not self.shrinking:
                     self.steps[step.what] += 1
                 if mine == other:
                     continue
                 why = next((d for d in self.differences if d.holds(step, mine, other)), None)
-                if why is not None:
+                if why is not None and not self.shrinking:
                     self.named[why.name] += 1
                 if why is None or why.parts:
                     return Found(index, step, mine, other, why)

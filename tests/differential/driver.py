@@ -234,6 +234,11 @@ class Driver:
         """End the connections; what remains in the queues, and where the exchanges lead."""
         try:
             for link in self._links.values():
+                # One by one, so that it is no chance to which of them a message comes back.
+                for channel, state in sorted(link.channels.items()):
+                    if state == OPEN:
+                        link.method(channel, "Channel.Close", **BYE)
+                        link.wait("Channel.CloseOk", channel)
                 if link.open:
                     link.method(0, "Connection.Close", **BYE)
                     hang_up(link)

@@ -50,6 +50,8 @@ def hold_generated(
         comparison.races += 1
     except Differ as differ:
         raise Differ(f"{differ}\nseed: AMQPOOL_DIFFERENTIAL_SEED={number}") from None
+    finally:
+        comparison.shrinking = False
 
 
 @pytest.mark.parametrize("name", CORPUS)
