@@ -14,7 +14,6 @@ installed, 3 a trial gave no verdict or something was left behind, 130 interrupt
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ from benchmarks.harness.supervise import run_trial
 from benchmarks.rabbitmq.children import marked
 from benchmarks.rabbitmq.faults import RABBIT_FAULTS
 from benchmarks.rabbitmq.leftovers import PREFIX
+from benchmarks.wire.client import WireClient, WireError, WireTimeout
 from benchmarks.wire.url import Endpoint
 
 HOLDS, VIOLATED, USAGE, UNCLEAR, INTERRUPTED = 0, 1, 2, 3, 130
@@ -42,7 +42,7 @@ HOLDS, VIOLATED, USAGE, UNCLEAR, INTERRUPTED = 0, 1, 2, 3, 130
 ON_CLUSTER = ("confirms_under_kills", "consumers_under_kills", "node_failures")
 #: The scenario in which each fault is tried by itself.
 TRIED_IN = "node_failures"
-#: Seconds for somebody to answer at a port that should be free.
+#: Seconds for a broker to answer at a port that should be free.
 ANSWERS = 1.0
 
 
@@ -164,9 +164,9 @@ def left_behind(made: set[Path], endpoints: Sequence[Endpoint]) -> list[str]:
     lines += [f"process {number} of {folder}" for folder in made for number in marked(folder)]
     for endpoint in endpoints:
         try:
-            socket.create_connection((endpoint.host, endpoint.port), ANSWERS).close()
-        except OSError:
-            continue  # nobody answers, as it should be
+            WireClient.to(endpoint, ANSWERS).close()
+        except (WireError, WireTimeout):
+            continue  # no broker answers, as it should be
         lines.append(f"somebody answers at {endpoint.safe}")
     return lines
 

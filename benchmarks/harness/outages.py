@@ -47,7 +47,7 @@ def charge_outages(ledger: dict[str, Any], fired: Sequence[dict[str, Any]], node
 
 def _ended_by(generation: Mapping[str, Any], fault: Mapping[str, Any]) -> bool:
     closed, over = generation["closed"], fault["healed"]
-    if closed is None:
+    if closed is None or not generation["faulted"]:
         return False
     over = fault["t"] if over is None else over
     if not fault["asked"] <= closed <= over + AFTERMATH:

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.clients.loader import ClientError, load_client, portable_name
 from benchmarks.harness import child
-from benchmarks.harness.books import books
+from benchmarks.harness.books import Verdict, books
 from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.checkers import Evidence, doubts, judge
 from benchmarks.harness.environments import python_for
@@ -50,7 +50,7 @@ MESSAGES_AT_MOST = 1_000_000
 POLL = 0.02
 #: Seconds for messages to be ready again whose connections are gone; looks at the queues that must
 #: agree before it is believed, and seconds between two of them.
-REQUEUED, SAME_LOOKS, LOOK = 10.0, 4, 0.05
+REQUEUED, SAME_LOOKS, LOOK = 30.0, 4, 0.05
 
 
 def run_trial(
@@ -291,10 +291,26 @@ class _Run:
         evidence.links_left = report["links_left"]
         if report["partial"] or report["stalls"] or report["overran"]:
             return
-        history = report["history"]
-        evidence.books = books(
-            ledger, history, self._remaining(history), forgetful=forgetful(fired)
-        )
+        evidence.books = self._books(ledger, report["history"], forgetful(fired))
+
+    def _books(self, ledger: dict[str, Any], history: dict[str, Any], killed: bool) -> Verdict:
+        """The verdict of the books. A node that stood still may hold messages for a channel that
+        nobody has any more: what is missing in a broker of many processes is waited for (bounded).
+        """
+        queues = sorted(queues_of(history) | {self.queue})
+        with self._client() as client:
+            if not self.broker.own:
+                self._await_requeues(client, queues)
+            remaining = self._remaining(client, queues)
+            verdict = books(ledger, history, remaining, forgetful=killed)
+            deadline = time.monotonic() + REQUEUED
+            while verdict.broker_lost and not self.broker.own and time.monotonic() < deadline:
+                time.sleep(LOOK)
+                more = self._remaining(client, queues)
+                if any(more.values()):
+                    remaining = {queue: remaining[queue] + more[queue] for queue in queues}
+                    verdict = books(ledger, history, remaining, forgetful=killed)
+        return verdict
 
     def _await_links(self, control: Control) -> None:
         """The client's process is gone; so are its connections, in a moment (bounded)."""
@@ -302,18 +318,14 @@ class _Run:
         while control.status()["links"] and time.monotonic() < deadline:
             time.sleep(POLL)
 
-    def _remaining(self, history: Mapping[str, Any]) -> dict[str, list[str]]:
-        """What is left in each queue of the trial, by identity."""
-        queues = sorted(queues_of(history) | {self.queue})
+    def _remaining(self, client: WireClient, queues: Sequence[str]) -> dict[str, list[str]]:
+        """What is left in each queue of the trial, by identity; it is taken out."""
         remaining: dict[str, list[str]] = {}
-        with self._client() as client:
-            if not self.broker.own:
-                self._await_requeues(client, queues)
-            for queue in queues:
-                # Declared, not looked for: a queue whose declare a fault swallowed is empty.
-                self._declare(client, queue)
-                messages = client.drain(queue, MESSAGES_AT_MOST)
-                remaining[queue] = [m.message_id for m in messages if m.message_id]
+        for queue in queues:
+            # Declared, not looked for: a queue whose declare a fault swallowed is empty.
+            self._declare(client, queue)
+            messages = client.drain(queue, MESSAGES_AT_MOST)
+            remaining[queue] = [m.message_id for m in messages if m.message_id]
         return remaining
 
     def _await_requeues(self, client: WireClient, queues: Sequence[str]) -> None:

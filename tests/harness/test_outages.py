@@ -10,7 +10,8 @@ from benchmarks.harness.outages import AFTERMATH, charge_outages, forgetful
 
 
 def generation(closed: float | None, end: str = "broker") -> dict[str, Any]:
-    return {"closed": closed, "end": end, "injected": False}
+    faulted = end not in ("open", "close")
+    return {"closed": closed, "end": end, "faulted": faulted, "injected": False}
 
 
 def fault(kind: str = "node_kill", healed: float | None = 20.0) -> dict[str, Any]:
@@ -38,6 +39,10 @@ def test_a_connection_that_is_still_open_was_not_ended() -> None:
 def test_a_client_may_give_up_only_what_fell_silent(kind: str, expected: bool) -> None:
     """A node that is killed ends its connections itself: to hang up first is the client's own."""
     assert charged(generation(15.0, "client"), fault(kind)) == expected
+
+
+def test_what_was_closed_in_good_order_was_not_ended_by_the_fault() -> None:
+    assert not charged(generation(15.0, "close"), fault("node_pause"))
 
 
 def test_a_fault_that_is_over_at_once_has_its_moment() -> None:
