@@ -203,7 +203,7 @@ class IoLoop:
                 f"no sign of life from the broker for {silent:.1f} s (two heartbeats)"
             )
         idle = now - self._outbox.last_sent >= self.heartbeat / 2 and not self._outbox.pending
-        if idle and self._outbox.push(HEARTBEAT):
+        if idle and self._outbox.push_beat(HEARTBEAT):
             self._flush()
 
     def _drain_waker(self) -> None:

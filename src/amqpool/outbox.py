@@ -98,6 +98,14 @@ class Outbox:
         with self._lock:
             return self._append(data)
 
+    def push_beat(self, data: bytes) -> bool:
+        """As `push`, for a heartbeat: it may stand behind Connection.Close.
+
+        A broker that takes its time to answer would else miss ours and hang up.
+        """
+        with self._lock:
+            return self._append(data, behind_close=True)
+
     def admit(self, data: bytes) -> bool | None:
         """Append a message if there is room: as `push`, or None when it has to wait.
 
@@ -227,7 +235,10 @@ class Outbox:
         return pending + size > self._limit and pending > self._half
 
     def _refusing(self) -> bool:
-        return self._finished or self.closed or self.broken is not None
+        return self._finished or not self._carries()
+
+    def _carries(self) -> bool:
+        return not self.closed and self.broken is None
 
     def _why_full(self, waited: float) -> str:
         if self.blocked is not None:
@@ -237,8 +248,8 @@ class Outbox:
             f"sent, the limit is {self._limit}"
         )
 
-    def _append(self, data: bytes) -> bool:
-        if self._refusing():
+    def _append(self, data: bytes, behind_close: bool = False) -> bool:
+        if self._refusing() and not (behind_close and self._carries()):
             raise self._lost()
         self._chunks.append(data)
         self._appended += len(data)

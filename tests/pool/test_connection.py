@@ -517,6 +517,24 @@ def test_close_never_takes_longer_than_it_was_given() -> None:
         assert time.monotonic() - began < 1.0
 
 
+def test_a_broker_that_takes_its_time_to_close_is_not_hung_up_on() -> None:
+    """Beats go on in both directions behind the Close, or each side gives the other up.
+
+    Met on a cluster of RabbitMQ whose channels waited for a leader.
+    """
+
+    def later(session: Session, number: int, method: Any) -> None:
+        for _ in range(6):
+            assert session.read() == (8, 0, b"")
+            session.send_raw(b"\x08\x00\x00\x00\x00\x00\x00\xce")
+        session.send(0, c.Connection.CloseOk())
+
+    with Peer(heartbeat=1, answers={c.Connection.Close: later}) as peer:
+        connection = SharedConnection(peer.host, heartbeat=1)
+        connection.connect()
+        assert connection.close(10.0) is True
+
+
 def test_close_while_everything_is_in_use(crowd: Any, until: Until) -> None:
     with Peer() as peer:
         connection = SharedConnection(peer.host, rpc_timeout=20.0)
