@@ -103,6 +103,19 @@ def _at(
     return aim
 
 
+def _pause(keeper: Keeper, options: Options) -> Blow:
+    def go_on(node: Node) -> None:
+        node.resume()
+        if len(keeper.nodes) > 1:
+            # A leader that stood still drops what it was asked meanwhile, and whose channel waits
+            # for the answer hangs for a minute or for good (seen in 3 of 8 pauses with 3.10.8).
+            # Where the leader's process has ended the question is put to its successor.
+            node.stop_app()
+            node.start_app()
+
+    return _at(Node.pause, go_on, usually="leader")(keeper, options)
+
+
 def _partition(keeper: Keeper, options: Options) -> Blow:
     def cut(node: Node) -> None:
         keeper.network.cut(keeper.nodes.index(node))
@@ -194,8 +207,9 @@ _ROWS: Final = (
     ),
     RabbitFault(
         "node_pause",
-        "SIGSTOP of a node (the leader, unless another is said), then SIGCONT",
-        _at(Node.pause, Node.resume, usually="leader"),
+        "SIGSTOP of a node (the leader, unless another is said), then SIGCONT; app restarted "
+        "in a cluster",
+        _pause,
         VICTIM,
     ),
     RabbitFault(
