@@ -48,6 +48,9 @@ class Channel:
         self.prefetch = 0
         #: The same for all consumers together.
         self.prefetch_all = 0
+        #: What was fetched and not settled when that limit was set. As in RabbitMQ it stays counted
+        #: against the limit for as long as there is one.
+        self.fetched_before = 0
         self.consumers: dict[str, Consumer] = {}
         self.consumers_unacked = 0
         #: By delivery tag, ascending.
@@ -274,6 +277,21 @@ class Channel:
         else:
             self.unacked[tag] = Unacked(entry, queue, None)
         return tag
+
+    def limit(self, count: int) -> None:
+        """Set the limit for all consumers together, or take it away."""
+        if not count:
+            self.fetched_before = 0
+        elif not self.prefetch_all:
+            self.fetched_before = sum(item.consumer is None for item in self.unacked.values())
+        self.prefetch_all = count
+        self.unpark_consumers()
+
+    @property
+    def full(self) -> bool:
+        """Whether no consumer may have one message more."""
+        held = self.consumers_unacked + self.fetched_before
+        return 0 < self.prefetch_all <= held
 
     def unpark_consumers(self) -> None:
         """Something changed that may make consumers of this channel ready."""

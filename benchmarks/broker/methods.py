@@ -232,12 +232,11 @@ def _basic_qos(channel: Channel, method: commands.Basic.Qos) -> None:
     if method.prefetch_size:
         raise HardError(540, f"prefetch_size!=0 ({method.prefetch_size})")
     if method.global_:
-        channel.prefetch_all = method.prefetch_count or 0
+        channel.limit(method.prefetch_count or 0)
     else:
         # In RabbitMQ this takes the channel's own limit away.
-        channel.prefetch_all = 0
+        channel.limit(0)
         channel.prefetch = method.prefetch_count or 0
-    channel.unpark_consumers()
     _done(channel, commands.Basic.QosOk.index)
 
 

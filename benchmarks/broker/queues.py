@@ -66,7 +66,7 @@ class Consumer:
         if self.prefetch and not self.no_ack and self.unacked >= self.prefetch:
             return False
         # What the others hold keeps a no_ack consumer waiting as well, as in RabbitMQ.
-        if channel.prefetch_all and channel.consumers_unacked >= channel.prefetch_all:
+        if channel.prefetch_all and channel.full:
             return False
         return channel.session.takes_deliveries()
 

@@ -216,6 +216,16 @@ def test_whose_message_was_acknowledged_is_not_first_for_that(peer, publishing):
     assert [event[2:4] for event in peer(1, B.Ack(delivery_tag=1))] == [("b", 2)]
 
 
+def test_what_was_fetched_before_a_limit_counts_against_it(peer, publishing):
+    peer(1, Q.Declare(queue="q"), *[publishing(1, "", "q")] * 2)
+    peer(1, B.Get(queue="q"), B.Qos(prefetch_count=1, global_=True))
+    assert peer(1, B.Consume(queue="q", consumer_tag="t")) == [(1, "Basic.ConsumeOk", "t")]
+    # Not even its ack makes room: RabbitMQ takes off only what consumers had.
+    assert peer(1, B.Ack(delivery_tag=1)) == []
+    events = peer(1, B.Qos(prefetch_count=0, global_=True))
+    assert [event[1] for event in events] == ["Basic.QosOk", "Basic.Deliver"]
+
+
 def test_a_full_channel_keeps_its_no_ack_consumers_waiting(peer, publishing):
     peer(1, Q.Declare(queue="q"), Q.Declare(queue="r"), B.Qos(prefetch_count=1, global_=True))
     peer(1, B.Consume(queue="q", consumer_tag="a"))
