@@ -40,10 +40,10 @@ class TwoReconnect(Mutant):
     """
 
     scenario = "chaos_with_connection_kills"
-    load = "10x30x10"
+    load = "10x60x10"
     rises = ("leaks",)
     bounds = HASTY
-    pause = 0.001
+    pause = 0.003
 
     def mutate(self) -> None:
         running: set[Any] = set()
