@@ -12,7 +12,7 @@ import ipaddress
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from benchmarks.harness.processes import (
     proxy_arguments,
 )
 from benchmarks.rabbitmq.control import KeeperControl
+from benchmarks.rabbitmq.faults import RABBIT_FAULTS
 from benchmarks.wire.control import ControlError
 from benchmarks.wire.url import Endpoint, parse_amqp_url
 
@@ -57,6 +58,12 @@ class BrokerChoice:
     def label(self) -> str:
         """The word for it in results; given to ``choose_broker`` it is the same choice again."""
         return ",".join(e.safe for e in self.endpoints) if self.endpoints else self.kind
+
+    def able(self, faults: Iterable[str | None]) -> BrokerChoice:
+        """The same one, made so that it can suffer those faults."""
+        rows = (RABBIT_FAULTS.get(kind) for kind in faults if kind is not None)
+        isolated = any(row is not None and row.isolated for row in rows)
+        return replace(self, isolated=isolated and self.kind == CLUSTER)
 
 
 def choose_broker(text: str, *, remote: bool = False) -> BrokerChoice:

@@ -13,8 +13,6 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +28,7 @@ from benchmarks.harness.compare_verb import add_compare, run_compare
 from benchmarks.harness.explore_verb import add_explore, is_token, run_explore, run_token
 from benchmarks.harness.faults import FAULTS
 from benchmarks.harness.gate_verb import add_gate, run_gate
-from benchmarks.harness.kinds import CLUSTER, EMBEDDED, NAMED
+from benchmarks.harness.kinds import EMBEDDED, NAMED
 from benchmarks.harness.plan import Plan
 from benchmarks.harness.planfile import SavedPlan, load_plan, save_plan
 from benchmarks.harness.processes import EnvironmentProblem
@@ -176,7 +174,7 @@ def _run(options: argparse.Namespace) -> int:
         options.seconds,
         choice.label,
     )
-    return _try(request, None, _for_faults(choice, {options.fault}), options.json)
+    return _try(request, None, choice.able([options.fault]), options.json)
 
 
 def _explore(options: argparse.Namespace) -> int:
@@ -201,13 +199,8 @@ def _replay(options: argparse.Namespace) -> int:
         saved.seconds,
         choice.label,
     )
-    choice = _for_faults(choice, {step.kind for step in plan.faults})
+    choice = choice.able(step.kind for step in plan.faults)
     return _try(request, plan, choice, options.json)
-
-
-def _for_faults(choice: BrokerChoice, faults: AbstractSet[str | None]) -> BrokerChoice:
-    """That broker, made so that it can do those faults."""
-    return replace(choice, isolated=choice.kind == CLUSTER and "partition" in faults)
 
 
 def _replay_token(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +187,8 @@ class _Run:
     def _started(self) -> Broker:
         """A broker of this trial's own."""
         choice = choose_broker(self.request.broker, remote=True)
-        isolated = any(step.kind == "partition" for step in self.plan.faults)
-        broker = start_broker(replace(choice, isolated=isolated), self.folder)
+        faults = (step.kind for step in self.plan.faults)
+        broker = start_broker(choice.able(faults), self.folder)
         if broker.service is not None:
             self.services.append(broker.service)
         return broker

@@ -43,8 +43,6 @@ from benchmarks.wire.url import Endpoint
 IDLE_ROUNDS = 2
 #: Seconds for the nemesis to end with the load: one request to a control port at most.
 NEMESIS_ENDS = 10.0
-#: Seconds for the keeper to answer: it waits until a node that was killed is there again.
-NODE_ANSWERS = 240.0
 
 
 class Trial:
@@ -143,7 +141,7 @@ class Trial:
         sides = {FAULTS[step.kind].side for step in steps}
         port, token = spec["broker_control_port"], spec["broker_token"]
         if sides & KEPT:
-            broker = stack.enter_context(KeeperControl(port, token, timeout=NODE_ANSWERS))
+            broker = stack.enter_context(KeeperControl(port, token))
         elif "broker" in sides:
             broker = stack.enter_context(BrokerControl(port, token, timeout=10.0))
         return Nemesis(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import socket
 from pathlib import Path
@@ -177,6 +176,9 @@ def test_where_rabbitmq_is_not_installed_one_line_says_how_to_install_it(
 
 
 def test_a_broker_is_made_so_that_it_can_do_what_is_asked_of_it() -> None:
-    choice = dataclasses.replace(BrokerChoice(CLUSTER), isolated=True)
+    choice = BrokerChoice(CLUSTER).able(["rst", "partition"])
+    assert choice.isolated
+    assert not BrokerChoice(CLUSTER).able(["leader_kill", None]).isolated
+    assert not BrokerChoice(RABBITMQ).able(["partition"]).isolated
     # It is the same broker to whoever reads a result.
     assert choice.label == CLUSTER
