@@ -82,7 +82,8 @@ class SharedChannel(ChannelCore):
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was published here is with the kernel; False after `timeout` seconds."""
-        return self._outbox.wait_sent(self._mark, time.monotonic() + timeout)
+        outbox, mark = self._outbox, self._mark
+        return outbox.is_sent(mark) or outbox.wait_sent(mark, time.monotonic() + timeout)
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class SharedChannel(ChannelCore):
                     continue
             outbox.wait_room(len(data), deadline, allowed)
         if flush:
-            outbox.flush()
+            outbox.flush(short=confirmation is None)
         return confirmation
 
     def _wait_held(self, deadline: float, allowed: float) -> None:
@@ -347,11 +348,14 @@ class SharedChannel(ChannelCore):
 
     # -- in the hands of the pool ------------------------------------------------------------
 
-    def park(self, on_settled: Callable[[SharedChannel], None]) -> str:
+    def park(
+        self, settling: dict[SharedChannel, float], on_settled: Callable[[SharedChannel], None]
+    ) -> str:
         """Take the channel out of its lease's hands: CLEAN, SETTLING, DIRTY or DEAD.
 
-        SETTLING: confirms are outstanding; `on_settled` is called, by the I/O thread and without
-        any lock, when the last one is in (or the channel ended). DIRTY: Channel.Close was sent.
+        SETTLING: confirms are outstanding. It is noted in `settling`, with the monotonic time in
+        seconds; `on_settled` is called, by the I/O thread and without any lock, when the last one
+        is in (or the channel ended). DIRTY: Channel.Close was sent.
         """
         with self.inbox.lock:
             if self.inbox.ended is not None:
@@ -364,6 +368,8 @@ class SharedChannel(ChannelCore):
                 self.auto_decode = True
                 if not len(self._book):
                     return CLEAN
+                # First the note: its last confirm may come as soon as the lock is free.
+                settling[self] = time.monotonic()
                 self._on_settled = on_settled
                 return SETTLING
         self.discard(f"it was released while {why}")

@@ -1,8 +1,8 @@
 """Lease: the right to use one channel until release.
 
 Owns the tie between a caller and a channel, and nothing of the channel itself. It ends exactly
-once; whether it has ended is decided by the pool under the pool's lock, so that of two releases
-at the same moment one is the release and the other the double release.
+once: who takes it out of the roster's book is the release, so that of two releases at the same
+moment the other one is the double release.
 """
 
 from __future__ import annotations
@@ -21,26 +21,31 @@ if TYPE_CHECKING:
 class Lease:
     """One acquire's channel. `with lease:` releases it at the end."""
 
-    __slots__ = ("_pool", "ended", "generation", "held", "number", "owner", "slots", "thread")
+    __slots__ = ("_pool", "ended", "held", "number", "slots", "thread")
 
-    def __init__(self, pool: ChannelPool) -> None:
+    def __init__(
+        self, pool: ChannelPool, number: int, slots: Slots, channel: SharedChannel
+    ) -> None:
         self._pool = pool
-        #: The name of the thread that acquired it, and its identity.
-        self.owner = threading.current_thread().name
-        self.thread = threading.get_ident()
-        #: Set by the pool, under its lock.
-        self.ended = False
-
-    def begin(self, number: int, slots: Slots, channel: SharedChannel) -> None:
-        """It is lent (called by the roster)."""
         #: The serial number of this lease in its pool, from 1.
         self.number = number
         #: The pool's book-keeping of the connection that the channel belongs to.
         self.slots = slots
-        #: The generation of that connection.
-        self.generation = slots.generation
         #: The channel, for the pool, which still needs it when the lease has ended.
         self.held = channel
+        #: The thread that acquired it; its identity alone may be another's by and by.
+        self.thread = threading.current_thread()
+        self.ended = False
+
+    @property
+    def generation(self) -> int:
+        """The generation of its connection."""
+        return self.slots.generation
+
+    @property
+    def owner(self) -> str:
+        """The name of the thread that acquired it."""
+        return self.thread.name
 
     @property
     def channel(self) -> SharedChannel:

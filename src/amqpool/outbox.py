@@ -53,8 +53,10 @@ class Outbox:
         wake_io: Callable[[], None],
         lost: Callable[[], Exception],
         limit: int,
+        send_short: Send | None = None,
     ) -> None:
         self._send = send
+        self._send_short = send_short or send
         self._wake_io = wake_io
         self._lost = lost
         self._limit = limit
@@ -149,22 +151,25 @@ class Outbox:
             if reason is None:
                 self._room.notify_all()
 
-    def flush(self, *, io: bool = False) -> None:
+    def flush(self, *, io: bool = False, short: bool = False) -> None:
         """Send until nothing is left, the kernel is full, or it is another's turn.
 
         Called by whom `push` or `admit` made the sender, and by the I/O thread (`io`) when the
         outbox is its own. Never blocks. Raises the connection's error when the send failed.
+        `short`: the caller goes on at once, so other threads need not run meanwhile. One that will
+        wait for a confirm is better off if they do: what they append goes out with the next send.
         """
         if not io and self._owner == _IO:
             self._wake_io()
             return
+        send = self._send_short if short else self._send
         rounds = 0
         done = False
         try:
             with self._lock:
                 data = self._next()
             while data is not None:
-                sent = self._send(data)
+                sent = send(data)
                 rounds += 1
                 with self._lock:
                     self._sent(data, sent)
@@ -183,10 +188,14 @@ class Outbox:
         if not io and self._owner == _IO:
             self._wake_io()
 
+    def is_sent(self, mark: int) -> bool:
+        """Whether the kernel has what was appended up to `mark`. A burst ends here."""
+        self._burst = 0
+        return self._taken >= mark
+
     def wait_sent(self, mark: int, deadline: float) -> bool:
         """Wait until the kernel has what was appended up to `mark`; False at the deadline."""
-        self._burst = 0
-        if self._taken >= mark:
+        if self.is_sent(mark):
             return True
         flusher = (mark, Latch())
         with self._lock:

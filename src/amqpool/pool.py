@@ -8,8 +8,8 @@ waits for the network because another one does.
 A connection that is lost takes its channels along. Whoever next needs one starts a recovery, or
 joins the one that runs (recovery.py): at most one runs, however many ask.
 
-Lock: the pool lock, never held together with another. It guards the roster, `_host`, `_round` and
-`_round_thread`; no I/O, no user code and no other lock under it.
+Lock: the pool lock, never held together with another. It guards the roster (which says what of it
+needs none), `_host`, `_round` and `_round_thread`; no I/O, no user code and no other lock under it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from . import channel as standing
 from . import roster
@@ -32,6 +32,9 @@ from .recovery import Round
 from .roster import Roster, Slots, Todo, Waiter
 from .stats import Stats
 from .url import parse_url
+
+#: Seconds that a release waits for its bytes before others learn of it: a send takes microseconds.
+SOON: Final = 0.05
 
 
 class ChannelPool:
@@ -168,22 +171,21 @@ class ChannelPool:
         order in which they came; one that need not wait may overtake them, for half a second or
         half of their time at most. Raises AcquireTimeout, RecoveryFailed, LoginRefused, PoolClosed.
         """
-        lease = Lease(self)
-        with self._lock:
-            lent = self._roster.at_once(lease)
-        if lent:
-            if lease.held.unpark():
-                return lease
-            # It died on the way.
-            self.release(lease)
-            lease = Lease(self)
+        book = self._roster
+        slots = book.slots
+        channel = book.at_once(slots)
+        if channel is not None:
+            if channel.unpark():
+                return book.lend(self, slots, channel)
+            self._free(slots, Stats.CHANNELS_DIED)
         allowed = self._acquire_timeout if timeout is None else timeout
         deadline = time.monotonic() + allowed
         waiter = self._ask(deadline, front=False)
         while True:
             if waiter.given is None:
                 self._wait(waiter, deadline, allowed)
-            if self._take(waiter, lease, deadline, allowed):
+            lease = self._take(waiter, deadline, allowed)
+            if lease is not None:
                 return lease
             # What it got was dead: it keeps its turn.
             waiter = self._ask(deadline, front=True)
@@ -224,8 +226,8 @@ class ChannelPool:
             self._do(todo)
             raise
 
-    def _take(self, waiter: Waiter, lease: Lease, deadline: float, allowed: float) -> bool:
-        """Turn what was given into a lease; False when it died on the way: ask again."""
+    def _take(self, waiter: Waiter, deadline: float, allowed: float) -> Lease | None:
+        """Turn what was given into a lease; None when it died on the way: ask again."""
         if waiter.given == roster.CLOSED:
             raise PoolClosed("the pool is closed")
         if waiter.given == roster.FAILED:
@@ -236,13 +238,11 @@ class ChannelPool:
         if channel is None:
             channel = self._open(slots, deadline, allowed)
             if channel is None:
-                return False
+                return None
         elif not channel.unpark():
-            self._free(slots, died=True)
-            return False
-        with self._lock:
-            self._roster.lend(lease, slots, channel)
-        return True
+            self._free(slots, Stats.CHANNELS_DIED)
+            return None
+        return self._roster.lend(self, slots, channel)
 
     def _open(self, slots: Slots, deadline: float, allowed: float) -> SharedChannel | None:
         """Open a channel in the place given; None when the connection died over it."""
@@ -257,7 +257,7 @@ class ChannelPool:
         except BaseException as error:
             if channel is not None:
                 channel.discard("it could not be opened in time")
-            self._free(slots, died=False)
+            self._free(slots, None)
             if isinstance(error, ConnectionLost) and time.monotonic() < deadline:
                 return None
             if isinstance(error, (ConnectionLost, OperationTimeout)):
@@ -268,9 +268,9 @@ class ChannelPool:
             self._roster.count[Stats.CHANNELS_OPENED] += 1
         return channel
 
-    def _free(self, slots: Slots, *, died: bool) -> None:
+    def _free(self, slots: Slots, why: str | None) -> None:
         with self._lock:
-            todo = self._decided(self._roster.free(slots, died=died))
+            todo = self._decided(self._roster.free(slots, why))
         self._do(todo)
 
     def _timed_out(self, allowed: float) -> AcquireTimeout:
@@ -300,26 +300,55 @@ class ChannelPool:
         the broker, which then requeues what was not acknowledged. What was published on it is
         flushed to the kernel first, for at most the publish_timeout.
         """
-        with self._lock:
-            if not self._roster.end(lease):
-                return False
+        book = self._roster
+        if not book.end(lease):
+            with self._lock:
+                book.count[Stats.DOUBLE_RELEASES] += 1
+            return False
         channel, slots = lease.held, lease.slots
-        channel.flush(channel.connection.publish_timeout)
-        state = channel.park(lambda ended: self._settled(slots, ended))
+        if not channel.flush(SOON) and not self._flush(slots, channel):
+            return True
+        state = channel.park(slots.settling, lambda ended: self._settled(slots, ended))
         if state == standing.CLEAN:
-            self._settled(slots, channel)
+            if book.clean(slots, channel):
+                self._freed(slots)
+        elif state == standing.SETTLING:
+            self._call()
         elif state == standing.DIRTY:
-            self._settled(slots, channel, Stats.CHANNELS_CLOSED)
+            self._free(slots, Stats.CHANNELS_CLOSED)
         elif state == standing.DEAD:
-            self._settled(slots, channel, Stats.CHANNELS_DIED)
+            self._free(slots, Stats.CHANNELS_DIED)
         return True
 
-    def _settled(self, slots: Slots, channel: SharedChannel, gone: str | None = None) -> None:
-        """A released channel is clean, or gone (also called by the I/O thread)."""
-        if gone is None and not channel.usable:
-            gone = Stats.CHANNELS_DIED
+    def _flush(self, slots: Slots, channel: SharedChannel) -> bool:
+        """Flush a released channel; False when a waiter gave it up meanwhile, or it was buried."""
+        slots.settling[channel] = time.monotonic()
+        self._call()
+        channel.flush(channel.connection.publish_timeout)
+        return slots.settling.pop(channel, None) is not None
+
+    def _call(self) -> None:
+        """A channel settles: whoever waits may give it up in time, so it has to know of it."""
+        if self._roster.waiters:
+            with self._lock:
+                todo = self._decided(self._roster.call())
+            self._do(todo)
+
+    def _settled(self, slots: Slots, channel: SharedChannel) -> None:
+        """A released channel has its last confirm, or has ended (called by the I/O thread).
+
+        Nothing happens when it is not in the book any more: a waiter gave it up, or it was buried.
+        """
+        if slots.settling.pop(channel, None) is None:
+            return
+        if not channel.usable:
+            self._free(slots, Stats.CHANNELS_DIED)
+        elif self._roster.clean(slots, channel):
+            self._freed(slots)
+
+    def _freed(self, slots: Slots) -> None:
         with self._lock:
-            todo = self._decided(self._roster.settled(slots, channel, gone))
+            todo = self._decided(self._roster.freed(slots))
         self._do(todo)
 
     # -- deciding and doing ------------------------------------------------------------------
@@ -441,10 +470,10 @@ class ChannelPool:
         """
         allowed: float = self._options["rpc_timeout"] if timeout is None else timeout
         deadline = time.monotonic() + allowed
-        me = threading.get_ident()
+        me = threading.current_thread()
         with self._lock:
-            leases = self._roster.leases.values()
-            sources: list[Drainable] = [each.held for each in leases if each.thread == me]
+            leases = list(self._roster.leases.values())
+            sources: list[Drainable] = [each.held for each in leases if each.thread is me]
         try:
             if all(source.usable for source in sources):
                 connection = self._connection(deadline)

@@ -2,7 +2,15 @@
 
 Owns the free list, the queue of waiters, the book of leases and the counters. Each method changes
 the state and returns what is to be done because of it (`Todo`), which the pool does after it gave
-its lock back: open, close, connect. All of it needs the pool lock; nothing here takes one.
+its lock back: open, close, connect. All of it needs the pool lock, but for the way of a lease that
+meets nobody (`at_once`, `lend`, `end`, `clean`); nothing here takes one.
+
+That way takes no lock, since under a lock that all threads want some fifty of them spend their time
+on handing it over (docs/speed.md). What makes it safe: a channel is in one book at a time, or in
+one thread's hands. To take it out of a book is one step of a list or a dict, in which only one
+thread can succeed, and who took it decides what becomes of it. And whoever puts a channel into the
+free list does so first, and looks then whether somebody waits or the list was buried; whoever waits
+or buries says so first, and looks then into the list. So one of the two sees the other.
 
 Each connection has `Slots` of its own, so that nothing of a lost one is counted, or lent, in the
 next. A waiter's result is written under the same lock under which it leaves the queue, so what is
@@ -23,10 +31,12 @@ from typing import TYPE_CHECKING, Final
 
 from .channel import SharedChannel
 from .connection import SharedConnection
+from .lease import Lease
+from .numbers import Serial
 from .stats import COUNTERS, Stats
 
 if TYPE_CHECKING:
-    from .lease import Lease
+    from .pool import ChannelPool
     from .recovery import Round
 
 #: What a waiter was given: a channel to take, a place to open one in, or bad news.
@@ -44,7 +54,7 @@ PATIENCE: Final = 0.5
 class Slots:
     """What the pool keeps of one connection; a new connection gets a new one."""
 
-    __slots__ = ("connection", "generation", "idle", "settling", "taken")
+    __slots__ = ("buried", "connection", "generation", "idle", "settling", "taken")
 
     def __init__(self, connection: SharedConnection | None, generation: int) -> None:
         self.connection = connection
@@ -53,8 +63,11 @@ class Slots:
         self.taken = 0
         #: Last in, first out: what was used last is warm, and surplus channels are left to rest.
         self.idle: list[SharedChannel] = []
-        #: Released channels whose confirms are awaited, oldest first, and since when.
+        #: Released channels whose bytes are to be sent or whose confirms are awaited, oldest first,
+        #: and since when.
         self.settling: dict[SharedChannel, float] = {}
+        #: The connection is lost, and both books were emptied: what comes into one now is dead.
+        self.buried = False
 
     @property
     def alive(self) -> bool:
@@ -113,16 +126,21 @@ class Roster:
         self.slots = Slots(None, 0)
         self.waiters: deque[Waiter] = deque()
         self.leases: dict[int, Lease] = {}
+        self._serial = Serial()
         self.count: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     def stats(self) -> dict[str, int]:
         """Counters and gauges by the names of `Stats`."""
         slots = self.slots
+        leases = self._serial.last
+        in_use = len(self.leases)
         return {
             **self.count,
+            Stats.LEASES: leases,
+            Stats.RELEASES: leases - in_use,
             Stats.WAITING: len(self.waiters),
             Stats.IDLE: len(slots.idle),
-            Stats.IN_USE: len(self.leases),
+            Stats.IN_USE: in_use,
             Stats.SETTLING: len(slots.settling),
             Stats.OPEN: slots.taken,
             Stats.GENERATION: slots.generation,
@@ -132,25 +150,32 @@ class Roster:
 
     # -- the queue ---------------------------------------------------------------------------
 
-    def at_once(self, lease: Lease) -> bool:
-        """Lend a free channel to a thread that is running; False when it has to join the queue."""
-        slots = self.slots
-        if not slots.idle or self.closed or self._overdue() or not slots.alive:
-            return False
-        channel = self._pop_idle(slots)
-        if channel is None:
-            return False
-        self.lend(lease, slots, channel)
-        return True
+    def at_once(self, slots: Slots) -> SharedChannel | None:
+        """A free channel for a thread that is running; None when it has to join the queue.
+
+        Without the lock: to take one out of the list is one step.
+        """
+        if self.closed or (self.waiters and self._overdue()) or not slots.alive:
+            return None
+        try:
+            return slots.idle.pop()
+        except IndexError:
+            return None
 
     def _overdue(self) -> bool:
         """Whether the first in the queue has been overtaken for long enough."""
-        waiters = self.waiters
-        return bool(waiters) and time.monotonic() >= waiters[0].patient_until
+        try:
+            first = self.waiters[0]
+        except IndexError:
+            return False
+        return time.monotonic() >= first.patient_until
 
     def _pop_idle(self, slots: Slots) -> SharedChannel | None:
-        """A channel from the free list; None when it has died there."""
-        channel = slots.idle.pop()
+        """A channel from the free list; None when it has died there, or another was faster."""
+        try:
+            channel = slots.idle.pop()
+        except IndexError:
+            return None
         if channel.usable:
             return channel
         slots.taken -= 1
@@ -180,8 +205,8 @@ class Roster:
                 waiter.slots.taken -= 1
         return self.serve()
 
-    def _call(self) -> Todo:
-        """A channel is free: call the first in the queue, or serve it if that is overdue.
+    def call(self) -> Todo:
+        """A channel is free, or will be: call the first in the queue, or serve it if it is overdue.
 
         Who is called serves the queue itself, when it runs.
         """
@@ -232,7 +257,8 @@ class Roster:
         for channel, since in list(slots.settling.items()):
             if now - since < self.settle_timeout:
                 break
-            del slots.settling[channel]
+            if slots.settling.pop(channel, None) is None:
+                continue
             slots.taken -= 1
             self.count[Stats.SETTLE_TIMEOUTS] += 1
             self.count[Stats.CHANNELS_CLOSED] += 1
@@ -240,50 +266,49 @@ class Roster:
 
     def next_expiry(self) -> float:
         """When the oldest settling channel may be given up (monotonic seconds)."""
-        for since in self.slots.settling.values():
+        # A list of it is made in one step.
+        for since in list(self.slots.settling.values()):
             return since + self.settle_timeout
         return float("inf")
 
     # -- leases ------------------------------------------------------------------------------
 
-    def lend(self, lease: Lease, slots: Slots, channel: SharedChannel) -> None:
-        """Book a lease of this channel and number it."""
-        number = self.count[Stats.LEASES] = self.count[Stats.LEASES] + 1
-        lease.begin(number, slots, channel)
-        self.leases[number] = lease
+    def lend(self, pool: ChannelPool, slots: Slots, channel: SharedChannel) -> Lease:
+        """Book a lease of this channel and number it. Without the lock: the channel is ours."""
+        number = self._serial.next()
+        lease = self.leases[number] = Lease(pool, number, slots, channel)
+        return lease
 
     def end(self, lease: Lease) -> bool:
-        """End a lease; False when it had ended already. Its channel counts as settling."""
-        if lease.ended:
-            self.count[Stats.DOUBLE_RELEASES] += 1
+        """End a lease; False when it had ended already. Its channel is in the caller's hands.
+
+        Without the lock: of two at the same moment one finds it in the book.
+        """
+        if self.leases.pop(lease.number, None) is None:
             return False
         lease.ended = True
-        del self.leases[lease.number]
-        self.count[Stats.RELEASES] += 1
-        # Before the channel itself is asked: its last confirm may come in between.
-        lease.slots.settling[lease.held] = time.monotonic()
         return True
 
-    def settled(self, slots: Slots, channel: SharedChannel, gone: str | None) -> Todo:
-        """A released channel is free, or gone (then `gone` is the counter for it).
+    def clean(self, slots: Slots, channel: SharedChannel) -> bool:
+        """A channel in the caller's hands is free; True when `freed` must follow.
 
-        Nothing happens when it is not in the book any more: it settled for too long, or its
-        connection is lost.
+        Without the lock, and in this order.
         """
-        if slots.settling.pop(channel, None) is None:
-            return NOTHING
-        if gone is None and slots is self.slots:
-            slots.idle.append(channel)
-            return self._call()
-        slots.taken -= 1
-        self.count[gone or Stats.CHANNELS_DIED] += 1
-        return self.serve()
+        slots.idle.append(channel)
+        return bool(self.waiters) or slots.buried
 
-    def free(self, slots: Slots, *, died: bool) -> Todo:
-        """A place is free: its channel died, or could not be opened."""
+    def freed(self, slots: Slots) -> Todo:
+        """A channel came into the free list: bury it, or call whoever waits for one."""
+        if slots.buried:
+            self._bury(slots)
+            return self.serve()
+        return self.call()
+
+    def free(self, slots: Slots, why: str | None) -> Todo:
+        """A place is free: its channel is gone, `why` is the counter for it, or was never there."""
         slots.taken -= 1
-        if died:
-            self.count[Stats.CHANNELS_DIED] += 1
+        if why is not None:
+            self.count[why] += 1
         return self.serve()
 
     # -- connections -------------------------------------------------------------------------
@@ -314,11 +339,18 @@ class Roster:
         return self.serve()
 
     def _bury(self, slots: Slots) -> None:
-        gone = len(slots.idle) + len(slots.settling)
+        # In this order: who puts a channel back does so first, and then looks here.
+        slots.buried = True
+        gone = 0
+        for take in (slots.idle.pop, slots.settling.popitem):
+            try:
+                while True:
+                    take()
+                    gone += 1
+            except (IndexError, KeyError):
+                pass  # empty
         slots.taken -= gone
         self.count[Stats.CHANNELS_DIED] += gone
-        slots.idle.clear()
-        slots.settling.clear()
 
     def close(self) -> Todo:
         """No more leases; whoever waits learns it."""

@@ -1,18 +1,50 @@
 """The socket as the I/O thread and the senders see it: non-blocking, plain or TLS.
 
 Owns the socket of one connection and nothing else. `receive` and `send` return None and 0 where
-the kernel has nothing or takes nothing; they never block. OpenSSL's objects must not be used by
-two threads at once, so a TLS socket carries a lock around each single call; a plain socket needs
-none. Closing is in two steps: `shutdown` may come from any thread at any time and ends every
-pending poll, `close` gives the descriptor back and is the I/O thread's alone, after the last
-sender has left: a number that is reused under a running send would write into a stranger's socket.
+the kernel has nothing or takes nothing; they never block. `send_short` is for who publishes and
+goes on: Python gives its global lock away around each send, another thread takes it, and to get it
+back costs several times what the send itself does. So a short piece is sent with the lock held, by
+the C library's own send(2), where that is at hand (docs/speed.md).
+
+OpenSSL's objects must not be used by two threads at once, so a TLS socket carries a lock around
+each single call; a plain socket needs none. Closing is in two steps: `shutdown` may come from any
+thread at any time and ends every pending poll, `close` gives the descriptor back and is the I/O
+thread's alone, after the last sender has left: a number that is reused under a running send would
+write into a stranger's socket.
 """
 
 from __future__ import annotations
 
+import _socket
 import socket
 import ssl
+import sys
 import threading
+from collections.abc import Callable
+from typing import Final
+
+#: Bytes of a short piece at most: the kernel copies them in a microsecond.
+SHORT: Final = 4096
+
+
+def _c_send() -> Callable[[int, bytes, int, int], int] | None:
+    """send(2) that keeps the global lock; None where there is none (then Python's own does it)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes
+
+        function = ctypes.PyDLL(None).send
+    except (ImportError, OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+    function.restype = ctypes.c_ssize_t
+    return function
+
+
+_SEND: Final = _c_send()
+#: Never wait; no SIGPIPE.
+_FLAGS: Final = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Wire:
@@ -21,6 +53,9 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
+        # Only a plain socket of the system's may be written to by its number.
+        plain = _SEND is not None and isinstance(sock, _socket.socket)
+        self._descriptor = sock.fileno() if plain else None
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -38,6 +73,16 @@ class Wire:
             return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
+
+    def send_short(self, data: bytes | memoryview) -> int:
+        """As `send`; a short piece goes without letting another thread run meanwhile."""
+        if self._descriptor is not None and len(data) <= SHORT and isinstance(data, bytes):
+            assert _SEND is not None
+            sent = _SEND(self._descriptor, data, len(data), _FLAGS)
+            if sent >= 0:
+                return sent
+            # Python's own says why, in its own errors.
+        return self.send(data)
 
     def pending(self) -> bool:
         """Whether bytes were read from the kernel already and wait here (TLS alone)."""
@@ -57,6 +102,7 @@ class Wire:
             pass  # the peer was first, which is what was wanted
 
     def close(self) -> None:
+        self._descriptor = None
         self._sock.close()
 
 
@@ -65,6 +111,7 @@ class TlsWire(Wire):
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)
+        self._descriptor = None
         self._tls = sock
         self._lock = threading.Lock()
 

@@ -21,15 +21,14 @@ class TwiceInTheFreeList(Mutant):
     may_rise = frozenset({"unexpected_errors"})
 
     def mutate(self) -> None:
-        def make(settled: Any) -> Any:
-            def patched(roster: Any, slots: Any, channel: Any, gone: Any) -> Any:
-                if gone is None and channel in slots.settling:
-                    slots.idle.append(channel)
-                return settled(roster, slots, channel, gone)
+        def make(clean: Any) -> Any:
+            def patched(roster: Any, slots: Any, channel: Any) -> Any:
+                slots.idle.append(channel)
+                return clean(roster, slots, channel)
 
             return patched
 
-        wrap("amqpool.roster:Roster.settled", make)
+        wrap("amqpool.roster:Roster.clean", make)
 
 
 class FreeListNotEmptied(Mutant):
@@ -48,10 +47,11 @@ class FreeListNotEmptied(Mutant):
         first = self.chance.randrange(20)
 
         def make(lend: Any) -> Any:
-            def patched(roster: Any, lease: Any, *args: Any) -> Any:
-                lend(roster, lease, *args)
+            def patched(roster: Any, *args: Any) -> Any:
+                lease = lend(roster, *args)
                 if next(leases) % 20 == first:
                     lease.slots.idle.append(lease.held)
+                return lease
 
             return patched
 
@@ -74,8 +74,8 @@ class CloseAndCollect(Mutant):
         from amqpool.channel import SETTLING
 
         def parks(park: Any) -> Any:
-            def patched(channel: Any, on_settled: Any) -> Any:
-                state = park(channel, on_settled)
+            def patched(channel: Any, settling: Any, on_settled: Any) -> Any:
+                state = park(channel, settling, on_settled)
                 if state == SETTLING:
                     on_settled(channel)
                 return state
@@ -83,15 +83,15 @@ class CloseAndCollect(Mutant):
             return patched
 
         def settles(settled: Any) -> Any:
-            def patched(roster: Any, slots: Any, channel: Any, gone: Any) -> Any:
-                if gone is None and channel not in slots.settling:
+            def patched(pool: Any, slots: Any, channel: Any) -> Any:
+                if channel not in slots.settling:
                     slots.idle.append(channel)
-                return settled(roster, slots, channel, gone)
+                return settled(pool, slots, channel)
 
             return patched
 
         wrap("amqpool:SharedChannel.park", parks)
-        wrap("amqpool.roster:Roster.settled", settles)
+        wrap("amqpool:ChannelPool._settled", settles)
 
 
 class SecondReleaseCounts(Mutant):

@@ -49,8 +49,8 @@ class DeadChannelHandedBack(Mutant):
         from amqpool.roster import Slots, Todo
 
         def parks(park: Any) -> Any:
-            def patched(channel: Any, on_settled: Any) -> Any:
-                state = park(channel, on_settled)
+            def patched(channel: Any, *args: Any) -> Any:
+                state = park(channel, *args)
                 return CLEAN if state == DEAD else state
 
             return patched

@@ -115,7 +115,7 @@ def test_a_late_reply_can_never_be_taken_for_the_next_ones(until: Until) -> None
         with pytest.raises(OperationTimeout, match="channel 1 is closed"):
             first.queue_declare("next")
         assert second.usable
-        assert first.park(lambda _: None) == DEAD
+        assert first.park({}, lambda _: None) == DEAD
         until(lambda: 1 not in first.connection.channels)
         assert held == ["slow"]
 
@@ -580,7 +580,7 @@ def test_what_a_lease_leaves_behind_closes_its_channel(
     with Peer() as peer, channels(1, peer) as (channel,):
         session = peer.session()
         soil(channel, session)
-        assert channel.park(lambda _: None) == DIRTY
+        assert channel.park({}, lambda _: None) == DIRTY
         session.wait_for(c.Channel.Close)
         with pytest.raises(amqp.exceptions.RecoverableChannelError, match=why):
             channel.basic_publish(message())
@@ -593,7 +593,7 @@ def test_a_clean_channel_is_lent_again_and_is_nobodys_in_between() -> None:
         channel.basic_cancel("t")
         channel.auto_decode = False
         channel.events["basic_ack"].add(print)
-        assert channel.park(lambda _: None) == CLEAN
+        assert channel.park({}, lambda _: None) == CLEAN
         assert (channel.auto_decode, channel.events) == (True, {})
         for use in (
             lambda: channel.basic_publish(message()),
@@ -619,7 +619,9 @@ def test_a_channel_settles_when_its_last_confirm_is_in() -> None:
             settled.append(each)
             done.set()
 
-        assert channel.park(on_settled) == SETTLING
+        noted: dict[SharedChannel, float] = {}
+        assert channel.park(noted, on_settled) == SETTLING
+        assert list(noted) == [channel]
         session.send(1, c.Basic.Ack(1, False))
         assert sent[0] is not None
         assert sent[0].wait(5), "waiting is allowed after the release"
@@ -634,7 +636,7 @@ def test_a_thread_that_waits_on_a_released_channel_wakes(crowd: Any, until: Unti
         threads = crowd(3, lambda n: channel.drain_events(30))
         threads.go()
         until(lambda: channel.inbox._waiting == 3)
-        assert channel.park(lambda _: None) == CLEAN
+        assert channel.park({}, lambda _: None) == CLEAN
         threads.join()
         assert {type(error) for error in threads.errors} == {LeaseEnded}
 
@@ -645,4 +647,4 @@ def test_a_lost_connection_is_not_an_error_of_close() -> None:
         with pytest.raises(ConnectionLost):
             channel.drain_events(5)
         channel.close()
-        assert channel.park(lambda _: None) == DEAD
+        assert channel.park({}, lambda _: None) == DEAD

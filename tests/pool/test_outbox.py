@@ -54,6 +54,21 @@ def test_a_lone_message_is_sent_at_once() -> None:
     assert (kernel.sends, outbox.pending, kernel.wakes) == ([b"one"], 0, 0)
 
 
+def test_who_goes_on_at_once_sends_in_the_short_way_and_the_io_thread_never() -> None:
+    (_, kernel), (_, quick) = make(), make()
+    both = Outbox(kernel.send, kernel.wake, lambda: ConnectionLost("gone"), 1000, quick.send)
+    for data, is_short in ((b"one", True), (b"two", False), (b"three", True)):
+        assert both.admit(data)
+        both.flush(short=is_short)
+    assert (kernel.sends, quick.sends) == ([b"two"], [b"one", b"three"])
+    quick.room = 2
+    assert both.admit(b"four")
+    both.flush(short=True)
+    assert both.wants_io
+    both.flush(io=True)
+    assert (kernel.sends[-1], both.pending) == (b"ur", 0)
+
+
 def test_what_is_appended_during_a_send_goes_out_in_one_piece() -> None:
     outbox, kernel = make()
     more = [b"two", b"three"]

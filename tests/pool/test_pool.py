@@ -306,6 +306,49 @@ def test_a_channel_that_never_settles_is_replaced() -> None:
         }
 
 
+def test_who_waits_before_a_channel_begins_to_settle_gives_it_up_in_time(
+    crowd: Any, until: Any
+) -> None:
+    with (
+        Peer() as peer,
+        ChannelPool(peer.url, size=1, confirms=True, settle_timeout=0.1) as pool,
+    ):
+        lease = pool.acquire()
+        peer.session().confirming = False
+        lease.channel.basic_publish(message(), routing_key="q")
+        threads = crowd(1, lambda _number: pool.acquire(DEADLINE).release())
+        threads.go()
+        until(lambda: pool.stats()[Stats.WAITING])
+        lease.release()
+        threads.join(DEADLINE / 2)
+        assert threads.errors == [None]
+        assert pool.stats()[Stats.SETTLE_TIMEOUTS] == 1
+
+
+def test_a_channel_that_is_never_flushed_is_replaced_and_not_put_back(
+    monkeypatch: pytest.MonkeyPatch, crowd: Any
+) -> None:
+    """Its bytes are not with the kernel, so its release waits; others do not wait for that."""
+    with Peer() as peer, ChannelPool(peer.url, size=1, settle_timeout=0.1) as pool:
+        lease = pool.acquire()
+        stuck, go_on = lease.channel, threading.Event()
+        monkeypatch.setattr(stuck, "flush", lambda seconds: go_on.wait(seconds))
+        threads = crowd(1, lambda _number: lease.release())
+        threads.go()
+        with pool.lease(5) as again:
+            assert again.channel is not stuck
+            assert gauges(pool) == (1, 0, 0, 0)
+        go_on.set()
+        threads.join()
+        assert threads.errors == [None]
+        assert pool.idle_channels() == [again.held]
+        assert counts(pool, Stats.SETTLE_TIMEOUTS, Stats.CHANNELS_CLOSED, Stats.OPEN) == {
+            "settle_timeouts": 1,
+            "channels_closed": 1,
+            "open": 1,
+        }
+
+
 # -- recovery ------------------------------------------------------------------------------------
 
 

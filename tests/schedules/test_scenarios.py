@@ -67,16 +67,20 @@ def test_another_client_is_named_before_the_scenario() -> None:
 # -- broken pools ------------------------------------------------------------------------------
 
 
-def release_asked_before_the_lock(self: Any, lease: Any) -> bool:
-    """Whether the lease has ended is asked in front of the critical section."""
+def end_asked_and_said_apart(self: Any, lease: Any) -> bool:
+    """Whether the lease has ended is asked in one step, and that it has is said in the next."""
     if lease.ended:
         return False
-    with self._lock:
-        lease.ended = True
-        self._roster.leases.pop(lease.number, None)
-        lease.slots.settling[lease.held] = time.monotonic()
-    self._settled(lease.slots, lease.held)
+    lease.ended = True
+    self.leases.pop(lease.number, None)
     return True
+
+
+def looked_for_waiters_too_early(self: Any, slots: Any, channel: Any) -> bool:
+    """Who waits is looked for before the channel is in the free list."""
+    waiting = bool(self.waiters) or slots.buried
+    slots.idle.append(channel)
+    return waiting
 
 
 def wait_without_a_second_look(self: Any, waiter: Any, deadline: float, allowed: float) -> None:
@@ -140,13 +144,20 @@ def invariant(report: Report) -> str:
 
 
 def test_a_release_that_counts_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool.ChannelPool, "release", release_asked_before_the_lock)
+    monkeypatch.setattr(roster.Roster, "end", end_asked_and_said_apart)
     assert invariant(broken("release+release.1", 300)) == "double_releases"
+
+
+def test_a_free_channel_that_nobody_is_told_of_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster.Roster, "clean", looked_for_waiters_too_early)
+    report = broken("acquire+release.1", 2_000)
+    assert invariant(report) == "deadlocks"
+    assert "went on only when a timer ran out" in report.text
 
 
 def test_a_waiter_served_after_its_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool.ChannelPool, "_wait", wait_without_a_second_look)
-    assert invariant(broken("timeout+publish.1", 2_000, seed=5)) == "leaks"
+    assert invariant(broken("timeout+release.1", 2_000, seed=3)) == "leaks"
 
 
 def test_a_wake_up_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,21 +178,20 @@ def test_locks_taken_in_either_order_are_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_channel_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool.ChannelPool, "_settled", lambda *_args: None)
+    monkeypatch.setattr(roster.Roster, "clean", lambda *_args: False)
     # The pool gives such a place up in the end; until then the other acquire has timed out.
     assert invariant(broken("acquire+acquire.1", 1)) == "unexpected_errors"
 
 
 def test_a_channel_in_two_hands_is_found_by_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word from the client about its free list."""
-    settled = roster.Roster.settled
+    clean = roster.Roster.clean
 
-    def twice(self: Any, slots: Any, channel: Any, gone: str | None) -> Any:
-        todo = settled(self, slots, channel, gone)
-        slots.idle += [channel] * (slots.idle == [channel])
-        return todo
+    def twice(self: Any, slots: Any, channel: Any) -> Any:
+        slots.idle += [channel] * (slots.idle == [])
+        return clean(self, slots, channel)
 
-    monkeypatch.setattr(roster.Roster, "settled", twice)
+    monkeypatch.setattr(roster.Roster, "clean", twice)
     monkeypatch.setattr(AmqpoolClient, "at_rest", lambda _self: None)
     report = broken("acquire+acquire.2", 1)
     assert invariant(report) == "double_releases"
