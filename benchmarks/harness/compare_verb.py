@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ class _Lines:
 
 def _effort(options: argparse.Namespace) -> Effort:
     effort = QUICK if options.quick else FULL
-    return Effort(options.repeats or effort.repeats, effort.target, effort.bound)
+    return replace(effort, repeats=options.repeats or effort.repeats)
 
 
 def _check_files(out: Path, page: Path | None, label: str) -> None:

@@ -102,6 +102,8 @@ class WireClient:
         self._room = DEFAULT_FRAME_MAX - OVERHEAD
         self._channel_open = False
         self._confirming = False
+        # What was filled in last: queue, body, and both as frames.
+        self._last: tuple[str, bytes, bytes] | None = None
         self._published = 0
         self._confirmed = 0
         self._returns = 0
@@ -254,11 +256,20 @@ class WireClient:
         Returns when it is with the kernel; ask the queue itself when the broker has it.
         """
         self._begin()
-        content = header.ContentHeader(
-            body_size=len(body), properties=commands.Basic.Properties(delivery_mode=1)
-        )
-        one = b"".join(
-            [
+        one = self._encoded(queue, body)
+        at_once = max(1, FILL_BYTES // len(one))
+        for sent in range(0, count, at_once):
+            self._send(one * min(at_once, count - sent))
+        if self._confirming:
+            self._published += count
+
+    def _encoded(self, queue: str, body: bytes) -> bytes:
+        """All frames of the message; the last one is remembered."""
+        if self._last is None or self._last[:2] != (queue, body):
+            content = header.ContentHeader(
+                body_size=len(body), properties=commands.Basic.Properties(delivery_mode=1)
+            )
+            frames = [
                 pamqp_frame.marshal(commands.Basic.Publish(routing_key=queue), CHANNEL),
                 pamqp_frame.marshal(content, CHANNEL),
                 *(
@@ -266,12 +277,8 @@ class WireClient:
                     for offset in range(0, len(body), self._room)
                 ),
             ]
-        )
-        at_once = max(1, FILL_BYTES // len(one))
-        for sent in range(0, count, at_once):
-            self._send(one * min(at_once, count - sent))
-        if self._confirming:
-            self._published += count
+            self._last = (queue, body, b"".join(frames))
+        return self._last[2]
 
     def get(self, queue: str, no_ack: bool = True) -> Message | None:
         """Fetch one message, None when there is none.

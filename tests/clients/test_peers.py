@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clients.loader import CLIENTS, load_client
-from benchmarks.clients.speed.table import FLOOR, SPEEDS, load_speed
+from benchmarks.clients.speed.table import FLOORS, SPEEDS, load_speed
 from benchmarks.harness.environments import INSTALL_SECONDS, peer_python
 from benchmarks.harness.processes import EnvironmentProblem
 
@@ -26,7 +26,7 @@ def test_a_peer_is_pinned_alike_for_trials_and_for_speed() -> None:
     for name in CLIENTS:
         assert load_client(name).requirements == load_speed(name).requirements
     # The floor is no client; each of the others says what it is measured with.
-    assert all(load_speed(name).requirements for name in SPEEDS if name not in ("amqpool", FLOOR))
+    assert all(load_speed(name).requirements for name in SPEEDS if name not in ("amqpool", *FLOORS))
 
 
 def environment(name: str) -> Path:

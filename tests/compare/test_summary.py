@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.harness.speed.aims import AIMS, BEST, Aim
+from benchmarks.harness.speed.aims import AIMS, BEST, BEST_SHARING, Aim
 from benchmarks.harness.speed.bench import Sample
-from benchmarks.harness.speed.compare import FAILED, MEASURED, Cell, planned
+from benchmarks.harness.speed.compare import FAILED, FULL, MEASURED, QUICK, Cell, planned
 from benchmarks.harness.speed.summary import by_place, cpu_us, figures_of, judge_aim, judge_aims
 from benchmarks.harness.speed.works import WORKS
 
@@ -96,7 +96,34 @@ def test_every_aim_is_about_a_figure_that_is_there() -> None:
 
 def test_a_round_is_planned_from_the_warm_up() -> None:
     work = WORKS["publish_50"]
-    assert planned(work, Sample(1000, 0.5, 0.1), 0.3) == 600
-    assert planned(work, Sample(1000, 0.0001, 0.1), 0.3) == work.most
-    assert planned(work, Sample(1000, 500.0, 0.1), 0.3) == work.threads
-    assert planned(WORKS["recovery"], Sample(20, 0.0, 0.0), 0.3) == WORKS["recovery"].first
+    assert planned(work, Sample(1000, 0.5, 0.1), FULL) == 600
+    assert planned(work, Sample(1000, 0.0001, 0.1), FULL) == work.most
+    assert planned(work, Sample(1000, 500.0, 0.1), FULL) == work.threads
+    assert planned(WORKS["recovery"], Sample(20, 0.0, 0.0), FULL) == WORKS["recovery"].first
+
+
+def test_many_threads_and_few_do_as_many_turns() -> None:
+    few, many = WORKS["turn_10"], WORKS["turn_500"]
+    slow = Sample(1000, 1.0, 0.1)
+    assert planned(few, slow, FULL) == planned(many, slow, FULL) == few.least == 10_000
+    assert planned(WORKS["lease_50"], slow, FULL) == 50_000
+    assert planned(WORKS["lease_50"], slow, QUICK) == 100, "a quick look takes what it can get"
+
+
+def test_an_aim_says_what_the_floor_reaches() -> None:
+    aim = Aim("publish", "publish_50", "rate", BEST_SHARING, least=5)
+    cells = [rate("amqpool", 0.2), rate("amqpstorm", 0.8), rate("floor", 0.1)]
+    assert judge_aim(aim, by_place(cells))["floor"] == pytest.approx(8.0)
+    cells.append(rate("floor_shared", 0.05))
+    found = judge_aim(aim, by_place(cells))
+    assert (found["floor"], found["against"]) == (pytest.approx(16.0), "amqpstorm")
+    assert judge_aim(aim, by_place(cells[:2]))["floor"] is None
+    near = Aim("recovery", "publish_50", "rate", "floor", most=2)
+    assert judge_aim(near, by_place(cells))["floor"] is None
+
+
+def test_an_aim_against_itself_is_the_floors_against_itself() -> None:
+    aim = Aim("growth", "turn_500", "rate", least=0.7, own=("turn_10", "rate"))
+    cells = [rate("amqpool", 1.0, work="turn_500"), rate("amqpool", 0.5, work="turn_10")]
+    cells += [rate("floor_shared", 0.4, work="turn_500"), rate("floor_shared", 0.1, work="turn_10")]
+    assert judge_aim(aim, by_place(cells))["floor"] == pytest.approx(0.25)

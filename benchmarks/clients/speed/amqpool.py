@@ -16,12 +16,10 @@ from benchmarks.clients.speed.base import (
 
 
 class _Leased(Session):
-    def __init__(self, lease: Any) -> None:
-        from amqp import Message
-
+    def __init__(self, lease: Any, message: Any) -> None:
         self._lease = lease
         self._channel = lease.channel
-        self._message = Message
+        self._message = message
 
     def publish(self, queue: str, body: bytes) -> None:
         self._channel.basic_publish(
@@ -75,8 +73,11 @@ class AmqpoolSpeed(Speed):
         return amqpool.__version__
 
     def open(self) -> None:
+        from amqp import Message
+
         from amqpool import ChannelPool, DrainTimeout
 
+        self._message = Message
         self._nothing = DrainTimeout
         self._pool = ChannelPool(
             self.endpoint.url, size=self.size, confirms=self.confirms, heartbeat=0
@@ -84,7 +85,7 @@ class AmqpoolSpeed(Speed):
         self._pool.open(PATIENCE)
 
     def session(self) -> Session:
-        return _Leased(self._pool.acquire(PATIENCE))
+        return _Leased(self._pool.acquire(PATIENCE), self._message)
 
     def connected(self) -> bool:
         return self._pool.connected

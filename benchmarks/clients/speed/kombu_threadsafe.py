@@ -40,7 +40,11 @@ class KombuThreadsafeSpeed(Speed):
 
     def open(self) -> None:
         import kombu_pyamqp_threadsafe
+        from amqp import Message
+        from kombu.exceptions import ChannelLimitExceeded
 
+        self._message = Message
+        self._none_free = ChannelLimitExceeded
         self._connection = kombu_pyamqp_threadsafe.KombuConnection(
             self.endpoint.url,
             heartbeat=0,
@@ -51,14 +55,12 @@ class KombuThreadsafeSpeed(Speed):
         self._connection.connect()
 
     def session(self) -> Session:
-        from kombu.exceptions import ChannelLimitExceeded
-
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 channel = self._connection.ensure(self._connection, self._take, **RETRIES)()
-                return _Pooled(channel.connection, channel)
-            except ChannelLimitExceeded:
+                return _Pooled(channel.connection, channel, self._message)
+            except self._none_free:
                 if time.monotonic() > deadline:
                     raise
 

@@ -22,14 +22,12 @@ from benchmarks.clients.speed.base import (
 
 
 class ChannelSession(Session):
-    """A py-amqp channel; ``connection`` is what drains it."""
+    """A py-amqp channel; ``connection`` is what drains it, ``message`` is `amqp.Message`."""
 
-    def __init__(self, connection: Any, channel: Any) -> None:
-        from amqp import Message
-
+    def __init__(self, connection: Any, channel: Any, message: Any) -> None:
         self._connection = connection
         self._channel = channel
-        self._message = Message
+        self._message = message
 
     def publish(self, queue: str, body: bytes) -> None:
         self._channel.basic_publish(
@@ -98,7 +96,7 @@ class PyamqpSpeed(Speed):
             confirm_publish=self.confirms,
         )
         connection.connect()
-        return _Connected(connection, connection.channel())
+        return _Connected(connection, connection.channel(), self._amqp.Message)
 
     @property
     def lost(self) -> tuple[type[BaseException], ...]:

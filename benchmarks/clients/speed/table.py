@@ -7,8 +7,10 @@ import importlib
 from benchmarks.clients.loader import ClientError, load_from_file
 from benchmarks.clients.speed.base import Speed
 
-#: The client that the table is about, and what no client can be faster than.
-SUBJECT, FLOOR = "amqpool", "floor"
+#: The client that the table is about, and what no client can be faster than: with a connection for
+#: each thread, and with one for all.
+SUBJECT, FLOOR, FLOOR_SHARED = "amqpool", "floor", "floor_shared"
+FLOORS = (FLOOR, FLOOR_SHARED)
 
 SPEEDS = {
     SUBJECT: ("amqpool", "AmqpoolSpeed"),
@@ -21,6 +23,7 @@ SPEEDS = {
     "rabbitpy": ("rabbitpy", "RabbitpySpeed"),
     "kombu": ("kombu", "KombuSpeed"),
     FLOOR: ("floor", "Floor"),
+    FLOOR_SHARED: ("floor", "FloorShared"),
 }
 
 

@@ -25,15 +25,19 @@ CANNOT, MISSING, MEASURED, FAILED, PARTIAL = "cannot", "missing", "measured", "f
 
 @dataclass(frozen=True)
 class Effort:
-    """``repeats`` rounds of about ``target`` seconds each, none longer than ``bound``."""
+    """``repeats`` rounds of about ``target`` seconds each, none longer than ``bound``.
+
+    ``whole``: no round has fewer operations than its work says, however long that takes.
+    """
 
     repeats: int
     target: float
     bound: float
+    whole: bool
 
 
-FULL = Effort(repeats=7, target=0.3, bound=12.0)
-QUICK = Effort(repeats=3, target=0.1, bound=8.0)
+FULL = Effort(repeats=7, target=0.3, bound=16.0, whole=True)
+QUICK = Effort(repeats=3, target=0.1, bound=8.0, whole=False)
 
 
 @dataclass
@@ -119,7 +123,7 @@ class Comparison:
             finally:
                 cell.version = runner.version or cell.version
         if warm:
-            cell.operations = planned(work, sample, self._effort.target)
+            cell.operations = planned(work, sample, self._effort)
         else:
             cell.samples.append(sample)
 
@@ -133,11 +137,12 @@ class Comparison:
         self._show(line)
 
 
-def planned(work: Work, sample: Sample, target: float) -> int:
-    """Operations of a round that takes about ``target`` seconds, by what the warm-up took. Pure."""
+def planned(work: Work, sample: Sample, effort: Effort) -> int:
+    """Operations of a round, by what the warm-up took. Pure."""
     if not sample.seconds:
         return work.first
-    return max(work.threads, min(work.most, round(sample.operations / sample.seconds * target)))
+    least = max(work.threads, work.least if effort.whole else 1)
+    return max(least, min(work.most, round(sample.operations / sample.seconds * effort.target)))
 
 
 def _cell(work: str, client: str, python: Path | str) -> Cell:

@@ -116,8 +116,10 @@ def _aims(found: Mapping[str, Any]) -> str:
         met = {True: "yes", False: "**no**", None: "–"}[aim["met"]]
         against = "–" if aim["against"] is None else _title(found, aim["against"])
         cpu = "–" if aim["cpu"] is None else number(aim["cpu"])
-        rows.append([aim["aim"], bound, measured, spread, met, cpu, against])
-    titles = ["work", "aim", "measured", "least – greatest", "met", "by CPU time", "held against"]
+        floor = "–" if aim["floor"] is None else number(aim["floor"])
+        rows.append([aim["aim"], bound, measured, spread, met, cpu, floor, against])
+    titles = ["work", "aim", "measured", "least – greatest", "met", "by CPU time", "the floor"]
+    titles.append("held against")
     return _table(titles, rows)
 
 

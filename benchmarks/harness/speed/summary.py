@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clients.speed.table import FLOOR, SUBJECT, load_speed
+from benchmarks.clients.speed.table import FLOORS, SUBJECT, load_speed
 from benchmarks.harness.speed.aims import AIMS, BEST, BEST_SHARING, Aim
 from benchmarks.harness.speed.bench import Sample
 from benchmarks.harness.speed.compare import MEASURED, Cell
@@ -82,6 +82,7 @@ def judge_aim(aim: Aim, cells: Cells) -> dict[str, Any]:
         "low": None,
         "high": None,
         "cpu": None,
+        "floor": None,
         "met": None,
     }
     mine = None if subject is None else value_of(subject, figure)
@@ -92,6 +93,7 @@ def judge_aim(aim: Aim, cells: Cells) -> dict[str, Any]:
         return verdict
     measured = mine / theirs
     verdict["measured"] = measured
+    verdict["floor"] = _floor(aim, cells, theirs)
     verdict["met"] = (least is None or measured >= least) and (most is None or measured <= most)
     rounds = rounds_of(subject, figure)
     if peer is not None:
@@ -102,6 +104,29 @@ def judge_aim(aim: Aim, cells: Cells) -> dict[str, Any]:
     if rounds:
         verdict["low"], verdict["high"] = min(rounds), max(rounds)
     return verdict
+
+
+def _floor(aim: Aim, cells: Cells, theirs: float) -> float | None:
+    """What the better floor reaches where amqpool is measured; None where none took part, or where
+    the aim is to be near it. An aim against amqpool's own work is the floor's against its own."""
+    if aim.against in FLOORS:
+        return None
+    figure = _figure(aim.work, aim.figure)
+    reached = []
+    for name in FLOORS:
+        cell = cells.get((aim.work, name))
+        value = None if cell is None else value_of(cell, figure)
+        if value is None:
+            continue
+        if aim.own is not None:
+            work, other = aim.own
+            own = cells.get((work, name))
+            theirs = (None if own is None else value_of(own, _figure(work, other))) or 0.0
+        if theirs:
+            reached.append(value / theirs)
+    if not reached:
+        return None
+    return max(reached) if figure.more_is_better else min(reached)
 
 
 def judge_aims(cells: Cells, works: Iterable[str]) -> list[dict[str, Any]]:
@@ -134,7 +159,7 @@ def _peer(aim: Aim, cells: Cells) -> tuple[Cell | None, Figure, str | None]:
 
 def _stands_for(against: str | Sequence[str], client: str) -> bool:
     if against in (BEST, BEST_SHARING):
-        peer = client not in (SUBJECT, FLOOR)
+        peer = client not in (SUBJECT, *FLOORS)
         return peer and (against == BEST or load_speed(client).shares)
     return client == against if isinstance(against, str) else client in against
 
