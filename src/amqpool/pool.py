@@ -437,6 +437,9 @@ class ChannelPool:
 
     def _connection(self, deadline: float) -> SharedConnection | None:
         """The living connection, recovered if need be; None at the deadline."""
+        slots = self._roster.slots
+        if slots.alive and not self._roster.closed:
+            return slots.connection
         while True:
             with self._lock:
                 if self._roster.closed:
@@ -471,9 +474,9 @@ class ChannelPool:
         allowed: float = self._options["rpc_timeout"] if timeout is None else timeout
         deadline = time.monotonic() + allowed
         me = threading.current_thread()
-        with self._lock:
-            leases = list(self._roster.leases.values())
-            sources: list[Drainable] = [each.held for each in leases if each.thread is me]
+        # A list of them is made in one step.
+        leases = list(self._roster.leases.values())
+        sources: list[Drainable] = [each.held for each in leases if each.thread is me]
         try:
             if all(source.usable for source in sources):
                 connection = self._connection(deadline)
