@@ -110,7 +110,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
             if call is not None:
                 self._calls.append(call)
         if flush:
-            self._outbox.flush()
+            self._outbox.flush(short=call is None)
 
     def _check(self) -> None:
         """Raise when the channel may not be used. Needs the channel lock."""
