@@ -141,8 +141,16 @@ class SharedConnection(OneReader):
         LoginRefused for a wrong user, password or virtual host. Name resolution is the system's and
         has its own time.
         """
+        deadline = time.monotonic() + self.connect_timeout
         try:
-            self._open(time.monotonic() + self.connect_timeout)
+            self._dial()
+            while not self._handshake_complete:
+                event = self.inbox.take(None, deadline)
+                assert event is not None
+                try:
+                    self._dispatch(event)
+                finally:
+                    self.inbox.dispatched()
         except DeadlinePassed:
             error = ConnectionLost(
                 f"{self.host} did not open the connection within {self.connect_timeout:.2f} s"
@@ -158,40 +166,10 @@ class SharedConnection(OneReader):
         except BaseException:
             self._end(lambda: ConnectionLost("the connection was not opened"))
             raise
-        finally:
-            if self._loop is not None and self._loop.thread is None:
-                self._loop.close()
         if callback is not None:
             callback()
 
-    def _open(self, deadline: float) -> None:
-        """Dial, shake hands in this thread, and leave the rest to the loop's.
-
-        To hand each answer from thread to thread costs more than the handshake itself.
-        """
-        loop = self._dial()
-        while not self._handshake_complete:
-            if self.inbox.ready:
-                self.drain_one(deadline)
-                continue
-            # What answers one method goes out in one piece.
-            self.flush_quietly()
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise DeadlinePassed
-            try:
-                loop.turn(remaining * 1000 + 1)
-            except ConnectionLost as error:
-                # Not raised here: what came in before it, a refusal as a rule, says more.
-                self.fail(error)
-        try:
-            loop.start(f"amqpool-io-{self.generation}")
-        except RuntimeError as error:
-            raise ConnectionLost(f"no thread for the connection: {error}") from error
-        if self._aborted:
-            raise self._aborted_error()
-
-    def _dial(self) -> IoLoop:
+    def _dial(self) -> None:
         transport = self.Transport(self.host, self.connect_timeout, self.ssl)
         self._transport = transport
         try:
@@ -206,11 +184,18 @@ class SharedConnection(OneReader):
                 transport.sock.close()
             raise
         self._wire = open_wire(transport.sock)
-        self._loop = loop = IoLoop(self, self._wire, self.outbox, self._parser)
+        if self._aborted:
+            self._wire.close()
+            raise self._aborted_error()
+        self._loop = IoLoop(self, self._wire, self.outbox, self._parser)
         flush_at_exit(self)
+        try:
+            self._loop.start(f"amqpool-io-{self.generation}")
+        except RuntimeError as error:
+            self._loop = None
+            raise ConnectionLost(f"no thread for the connection: {error}") from error
         if self._aborted:
             raise self._aborted_error()
-        return loop
 
     def abort(self) -> None:
         """End a connection attempt that another thread makes, or the connection, at once."""
@@ -317,8 +302,7 @@ class SharedConnection(OneReader):
         """Send a method of the connection class. Raises ConnectionLost."""
         if wait is not None or content is not None:
             raise NotImplementedError("no call on channel 0 waits; close() has its own way")
-        flush = self.outbox.push(method_frame(0, sig, dumps(format, args) if format else b""))
-        if flush and self._handshake_complete:
+        if self.outbox.push(method_frame(0, sig, dumps(format, args) if format else b"")):
             self.outbox.flush()
         if callback is not None:
             callback()

@@ -1,10 +1,9 @@
 """The one I/O thread of a connection: it reads, parses, sends what was left over, keeps the beat.
 
-Before it is started, the thread that connects takes its `turn`s. It owns the reading buffer, the
-parser and the poll, and once started it is the only thread that closes the socket. It never runs
-user code, never waits for a caller and never decodes arguments, so nothing that an application does
-can keep it from answering a heartbeat or a Close. What it reads goes, one batch per read, to the
-connection, which sorts it into the channels' inboxes.
+It owns the reading buffer, the parser and the poll, and it is the only thread that closes the
+socket. It never runs user code, never waits for a caller and never decodes arguments, so nothing
+that an application does can keep it from answering a heartbeat or a Close. What it reads goes, one
+batch per read, to the connection, which sorts it into the channels' inboxes.
 
 `wake` and `stop` may be called from any thread.
 """
@@ -62,17 +61,16 @@ class IoLoop:
         self._wake_in.setblocking(False)
         # Guards the waker against a wake-up after its descriptors were given back. A leaf.
         self._wake_lock = threading.Lock()
-        self._wire_fd = wire.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._wake_out.fileno(), select.POLLIN)
-        self._poll.register(self._wire_fd, select.POLLIN)
-        self._writing = False
         self.thread: threading.Thread | None = None
 
     def start(self, name: str) -> None:
         """Start the thread. Raises RuntimeError when the system has none left."""
         thread = threading.Thread(target=self._run, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._close()
+            raise
         self.thread = thread
 
     def wake(self) -> None:
@@ -110,32 +108,28 @@ class IoLoop:
             raise
         finally:
             self._outbox.wait_idle(time.monotonic() + SENDER_LEAVES)
-            self.close()
-
-    def turn(self, timeout: float) -> None:
-        """Wait for the peer, `timeout` milliseconds at most, read what there is and send the rest.
-
-        For the thread that connects, before the thread of the loop is started, and for that one
-        then. Raises ConnectionLost.
-        """
-        if self._writing != self._outbox.wants_io:
-            self._writing = not self._writing
-            events = select.POLLIN | (select.POLLOUT if self._writing else 0)
-            self._poll.modify(self._wire_fd, events)
-        for fd, events in self._poll.poll(timeout):
-            if fd != self._wire_fd:
-                self._drain_waker()
-                continue
-            if events & ~select.POLLOUT:
-                self._read()
-            if events & select.POLLOUT and self._outbox.wants_io:
-                self._flush(io=True)
-        if self._outbox.broken is not None and not self._stopping:
-            self._last_words()
+            self._close()
 
     def _loop(self) -> None:
+        poll = select.poll()
+        wire_fd = self._wire.fileno()
+        poll.register(self._wake_out.fileno(), select.POLLIN)
+        writing = False
+        poll.register(wire_fd, select.POLLIN)
         while not self._stopping:
-            self.turn(self._poll_timeout())
+            if writing != self._outbox.wants_io:
+                writing = not writing
+                poll.modify(wire_fd, select.POLLIN | (select.POLLOUT if writing else 0))
+            for fd, events in poll.poll(self._poll_timeout()):
+                if fd != wire_fd:
+                    self._drain_waker()
+                    continue
+                if events & ~select.POLLOUT:
+                    self._read()
+                if events & select.POLLOUT and self._outbox.wants_io:
+                    self._flush(io=True)
+            if self._outbox.broken is not None and not self._stopping:
+                self._last_words()
             self._beat()
 
     def _read(self) -> None:
@@ -219,8 +213,7 @@ class IoLoop:
         except BlockingIOError:
             pass  # emptied
 
-    def close(self) -> None:
-        """Give the descriptors back. For the thread itself, and where none was started."""
+    def _close(self) -> None:
         self._wire.shutdown()
         self._wire.close()
         with self._wake_lock:

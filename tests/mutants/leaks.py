@@ -144,7 +144,7 @@ class DescriptorLeaked(Mutant):
 
             return patched
 
-        wrap("amqpool.ioloop:IoLoop.close", make)
+        wrap("amqpool.ioloop:IoLoop._close", make)
 
 
 class TwoReconnectAtItsWidth(TwoReconnect):

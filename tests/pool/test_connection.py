@@ -238,27 +238,6 @@ def test_a_refused_login_says_what_the_broker_said(code: int) -> None:
         assert "secret" not in repr(caught.value)
 
 
-def test_hands_are_shaken_without_a_second_thread_and_its_descriptors_come_back() -> None:
-    threads: list[list[str]] = []
-
-    def refuse(session: Session) -> None:
-        session.exactly(8)
-        session.send(0, start())
-        session.expect(c.Connection.StartOk)
-        session.send(0, c.Connection.Tune(2047, 131_072, 0))
-        session.expect(c.Connection.TuneOk)
-        session.expect(c.Connection.Open)
-        threads.append([each.name for each in threading.enumerate()])
-        session.send(0, c.Connection.Close(530, "no such vhost", 10, 40))
-
-    with Peer(refuse) as peer:
-        for _ in range(3):
-            with pytest.raises(LoginRefused, match="no such vhost"):
-                SharedConnection(peer.host).connect()
-    assert len(threads) == 3
-    assert not [name for names in threads for name in names if name.startswith("amqpool-io")]
-
-
 def test_abort_ends_a_handshake_at_once() -> None:
     with Peer(lambda s: s.exactly(10**6)) as peer:
         connection = SharedConnection(peer.host, connect_timeout=60.0)
