@@ -36,7 +36,7 @@ class Effort:
     whole: bool
 
 
-FULL = Effort(repeats=7, target=0.3, bound=16.0, whole=True)
+FULL = Effort(repeats=7, target=0.3, bound=12.0, whole=True)
 QUICK = Effort(repeats=3, target=0.1, bound=8.0, whole=False)
 
 
