@@ -201,6 +201,8 @@ class Roster:
         elif waiter.slots is not None:
             if waiter.channel is not None:
                 waiter.slots.idle.append(waiter.channel)
+                if waiter.slots.buried:
+                    self._bury(waiter.slots)
             else:
                 waiter.slots.taken -= 1
         return self.serve()

@@ -306,6 +306,34 @@ def test_a_channel_that_never_settles_is_replaced() -> None:
         }
 
 
+def test_a_lease_stays_that_of_its_thread_also_when_that_has_ended() -> None:
+    """The system gives a thread's number to another, which must not drain the lease's channel."""
+    leases: list[Lease] = []
+    names: list[str] = []
+    drained: list[Any] = []
+    with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
+
+        def first() -> None:
+            lease = pool.acquire()
+            lease.channel.basic_consume("q", "t", callback=drained.append)
+            leases.append(lease)
+
+        def other() -> None:
+            names.append(leases[0].owner)
+            with pytest.raises(DrainTimeout):
+                pool.drain_events(0.05)
+
+        for number, work in enumerate((first, other, other)):
+            thread = threading.Thread(target=work, name=f"owner-{number}")
+            thread.start()
+            thread.join(DEADLINE)
+            peer.session().content(
+                1, c.Basic.Deliver("t", number + 1, False, "", "q"), b"for the first one"
+            )
+        assert names == ["owner-0", "owner-0"]
+        assert drained == []
+
+
 def test_who_waits_before_a_channel_begins_to_settle_gives_it_up_in_time(
     crowd: Any, until: Any
 ) -> None:

@@ -333,6 +333,23 @@ def test_an_interrupted_waiter_gives_on_what_it_got() -> None:
     assert gauges(roster) == (0, 0, 0, 1)
 
 
+def test_what_an_interrupted_waiter_got_of_a_lost_connection_is_buried() -> None:
+    roster, connection = Roster(size=1, settle_timeout=10.0), Connection(1)
+    roster.connected(connection)  # type: ignore[arg-type]
+    first, second = waiter(), waiter()
+    roster.join(first, front=False)
+    lease = take(roster, first)
+    roster.join(second, front=False)
+    assert roster.end(lease)
+    put_back(roster, lease)
+    assert second.given == LEND
+    connection.connected = False
+    roster.lost(connection)  # type: ignore[arg-type]
+    roster.leave(second)
+    assert gauges(roster) == (0, 0, 0, 0)
+    assert roster.count[Stats.CHANNELS_DIED] == 1
+
+
 class RosterMachine(RuleBasedStateMachine):
     """Any order of asking, releasing, dying and recovering keeps the books straight."""
 
