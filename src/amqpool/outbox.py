@@ -69,6 +69,8 @@ class Outbox:
         self._taken = 0
         self._finished = False
         self._owner = _FREE
+        # Bytes are out of the list, and it is not booked what the kernel took of them.
+        self._sending = False
         self._burst = 0
         self._waiting_room = 0
         # Who waits until the kernel has the bytes up to a mark; each has a latch of its own.
@@ -279,6 +281,7 @@ class Outbox:
         if self.closed or self.broken is not None or not self.pending:
             self._pass_to(_FREE)
             return None
+        self._sending = True
         if self._rest is not None:
             return self._rest
         chunks, self._chunks = self._chunks, []
@@ -299,6 +302,7 @@ class Outbox:
             self._burst = self._burst + 1 if now - self.last_sent < BURST_GAP else 0
         self.last_sent = now
         self._rest = memoryview(data)[sent:] if sent < len(data) else None
+        self._sending = False
         # Woken in droves at half the limit rather than one by one at the limit: fewer switches.
         if self._waiting_room and self.pending <= self._half:
             self._room.notify_all()
@@ -321,6 +325,9 @@ class Outbox:
     def _give_up(self) -> None:
         with self._lock:
             if self._owner == _CALLER:
+                if self._sending and self.broken is None:
+                    # Other threads' messages may be among them: better lost than lost in silence.
+                    self.broken = OSError("a thread was interrupted in the midst of a send")
                 self._pass_to(_IO if self.pending else _FREE)
             self._notify_all()
         self._wake_io()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 from collections.abc import Callable
 
 import pytest
@@ -277,18 +278,44 @@ def test_a_failed_write_ends_the_outbox_and_wakes_everybody() -> None:
         outbox.push(b"late")
 
 
-def test_an_interrupted_sender_leaves_the_rest_to_the_io_thread() -> None:
+def test_who_is_interrupted_between_two_sends_leaves_the_rest_to_the_io_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox, kernel = make()
+    kernel.during = lambda: outbox.push(b"other's")
+    outbox.push(b"mine")
+    following = outbox._next
+
+    def interrupt() -> Any:
+        if kernel.sends:
+            raise KeyboardInterrupt
+        return following()
+
+    monkeypatch.setattr(outbox, "_next", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        outbox.flush()
+    monkeypatch.setattr(outbox, "_next", following)
+    assert (outbox.wants_io, kernel.wakes, outbox.broken) == (True, 1, None)
+    kernel.during = None
+    outbox.flush(io=True)
+    assert (kernel.sends, outbox.pending) == ([b"mine", b"other's"], 0)
+
+
+def test_who_is_interrupted_in_the_midst_of_a_send_breaks_the_connection() -> None:
+    """Nobody knows what the kernel took, and other threads' messages may be among it."""
     outbox, kernel = make()
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    outbox.push(b"x")
+    outbox.push(b"mine and others'")
     kernel.during = interrupt
     with pytest.raises(KeyboardInterrupt):
         outbox.flush()
-    assert outbox.wants_io
-    assert kernel.wakes == 1
+    assert str(outbox.broken) == "a thread was interrupted in the midst of a send"
+    assert kernel.wakes == 1, "the I/O thread finds out"
+    with pytest.raises(ConnectionLost):
+        outbox.admit(b"the next one")
 
 
 def test_nothing_gets_behind_the_goodbye() -> None:
