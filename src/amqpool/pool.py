@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from . import channel as standing
@@ -306,9 +307,17 @@ class ChannelPool:
                 book.count[Stats.DOUBLE_RELEASES] += 1
             return False
         channel, slots = lease.held, lease.slots
-        if not channel.flush(SOON) and not self._flush(slots, channel):
-            return True
-        state = channel.park(slots.settling, lambda ended: self._settled(slots, ended))
+        settled = partial(self._settled, slots)
+        try:
+            state = channel.park(slots.settling, settled) if channel.flush(SOON) else None
+        except BaseException:
+            # Interrupted, and the channel is in no book: who waits gives its place up in time.
+            slots.settling.setdefault(channel, time.monotonic())
+            raise
+        if state is None:
+            if not self._flush(slots, channel):
+                return True
+            state = channel.park(slots.settling, settled)
         if state == standing.CLEAN:
             if book.clean(slots, channel):
                 self._freed(slots)

@@ -377,6 +377,28 @@ def test_a_channel_that_is_never_flushed_is_replaced_and_not_put_back(
         }
 
 
+@pytest.mark.parametrize("at", ["flush", "park"])
+def test_an_interrupted_release_costs_no_place(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, or a worker's time limit: the channel is closed, and another has its place."""
+    with Peer() as peer, ChannelPool(peer.url, size=1, settle_timeout=0.1) as pool:
+        lease = pool.acquire()
+
+        def interrupt(*_args: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(lease.channel, at, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lease.release()
+        assert gauges(pool) == (0, 0, 1, 0)
+        with pool.lease(5) as again:
+            assert again.channel is not lease.held
+        assert counts(pool, Stats.CHANNELS_CLOSED, Stats.OPEN) == {
+            "channels_closed": 1,
+            "open": 1,
+        }
+        assert not lease.release()
+
+
 # -- recovery ------------------------------------------------------------------------------------
 
 
