@@ -348,9 +348,7 @@ class SharedChannel(ChannelCore):
 
     # -- in the hands of the pool ------------------------------------------------------------
 
-    def park(
-        self, settling: dict[SharedChannel, float], on_settled: Callable[[SharedChannel], None]
-    ) -> str:
+    def park(self, settling: dict[SharedChannel, float], on_settled: Callable[[Any], None]) -> str:
         """Take the channel out of its lease's hands: CLEAN, SETTLING, DIRTY or DEAD.
 
         SETTLING: confirms are outstanding. It is noted in `settling`, with the monotonic time in
@@ -366,7 +364,7 @@ class SharedChannel(ChannelCore):
                 self.inbox.wake()
                 self.events.clear()
                 self.auto_decode = True
-                if not len(self._book):
+                if not self._book.open:
                     return CLEAN
                 # First the note: its last confirm may come as soon as the lock is free.
                 settling[self] = time.monotonic()
@@ -391,7 +389,7 @@ class SharedChannel(ChannelCore):
             return f"{len(self._unacked)} deliveries are not acknowledged"
         if self._calls:
             return "a call on it has no reply yet"
-        if len(self.inbox):
+        if self.inbox.events:
             return f"{len(self.inbox)} events are in its inbox"
         if not self.active:
             return "the broker paused it"

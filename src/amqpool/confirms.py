@@ -98,18 +98,19 @@ class ConfirmBook:
 
     def __init__(self) -> None:
         self.last_tag = 0
-        self._open: dict[int, Confirmation] = {}
+        #: By tag.
+        self.open: dict[int, Confirmation] = {}
         # No tag below this one is outstanding, so each tag is walked over once in all.
         self._lowest = 1
         self._mandatory: deque[tuple[ReturnKey, Confirmation]] = deque()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self.open)
 
     def add(self, confirmation: Confirmation, key: ReturnKey | None) -> None:
         """The message with the next tag was appended to the outbox, under this same lock."""
         self.last_tag = confirmation.tag
-        self._open[confirmation.tag] = confirmation
+        self.open[confirmation.tag] = confirmation
         if key is not None:
             self._mandatory.append((key, confirmation))
 
@@ -120,7 +121,7 @@ class ConfirmBook:
         may be credited with it.
         """
         if not multiple and tag:
-            confirmation = self._open.pop(tag, None)
+            confirmation = self.open.pop(tag, None)
             if confirmation is None:
                 return 0
             confirmation.outcome = outcome
@@ -129,7 +130,7 @@ class ConfirmBook:
             last = min(tag, self.last_tag) if tag else self.last_tag
             settled = 0
             for number in range(self._lowest, last + 1):
-                confirmation = self._open.pop(number, None)
+                confirmation = self.open.pop(number, None)
                 if confirmation is not None:
                     confirmation.outcome = outcome
                     settled += 1
@@ -150,9 +151,9 @@ class ConfirmBook:
 
     def end(self) -> None:
         """The channel ended: the broker's word on the rest will never come."""
-        for confirmation in self._open.values():
+        for confirmation in self.open.values():
             confirmation.outcome = "unknown"
-        self._open.clear()
+        self.open.clear()
         self._mandatory.clear()
 
 

@@ -61,19 +61,20 @@ class Inbox:
         #: Events of threads that wait for several inboxes at once. Guarded by `lock`.
         self.wakers: list[threading.Event] = []
         self._limit = limit
-        self._events: deque[Event] = deque()
+        #: What was not dispatched yet. Guarded by `lock`.
+        self.events: deque[Event] = deque()
         self._size = 0
         self._waiting = 0
         self._dispatcher: int | None = None
         self._depth = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self.events)
 
     @property
     def ready(self) -> bool:
         """Whether there is an event, or an end, to look at."""
-        return bool(self._events) or self.ended is not None
+        return bool(self.events) or self.ended is not None
 
     # -- under `lock` ------------------------------------------------------------------------
 
@@ -82,10 +83,10 @@ class Inbox:
         size = EVENT_OVERHEAD + len(event.args)
         if event.header is not None:
             size += len(event.header) + sum(map(len, event.body))
-        if self._size + size > self._limit and self._events:
+        if self._size + size > self._limit and self.events:
             return False
         self._size += size
-        self._events.append(event)
+        self.events.append(event)
         return True
 
     def wake(self) -> None:
@@ -103,7 +104,7 @@ class Inbox:
 
     def clear(self) -> None:
         """Throw away what was not dispatched. Needs `lock`."""
-        self._events.clear()
+        self.events.clear()
         self._size = 0
 
     def wait(self, seconds: float) -> None:
@@ -129,8 +130,8 @@ class Inbox:
                 if call is not None and call.done:
                     return None
                 if self._dispatcher is None or self._dispatcher == me:
-                    if self._events:
-                        event = self._events.popleft()
+                    if self.events:
+                        event = self.events.popleft()
                         self._size -= EVENT_OVERHEAD + len(event.args)
                         if event.header is not None:
                             self._size -= len(event.header) + sum(map(len, event.body))

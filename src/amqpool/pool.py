@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 from . import channel as standing
@@ -103,7 +102,7 @@ class ChannelPool:
             "confirms": confirms,
         }
         self._lock = threading.Lock()
-        self._roster = Roster(size, settle_timeout)
+        self._roster = Roster(size, settle_timeout, self._settled)
         # The endpoint that answered last is asked first.
         self._host = 0
         self._round: Round | None = None
@@ -307,9 +306,9 @@ class ChannelPool:
                 book.count[Stats.DOUBLE_RELEASES] += 1
             return False
         channel, slots = lease.held, lease.slots
-        settled = partial(self._settled, slots)
         try:
-            state = channel.park(slots.settling, settled) if channel.flush(SOON) else None
+            flushed = channel.flush(SOON)
+            state = channel.park(slots.settling, slots.settled) if flushed else None
         except BaseException:
             # Interrupted, and the channel is in no book: who waits gives its place up in time.
             slots.settling.setdefault(channel, time.monotonic())
@@ -317,7 +316,7 @@ class ChannelPool:
         if state is None:
             if not self._flush(slots, channel):
                 return True
-            state = channel.park(slots.settling, settled)
+            state = channel.park(slots.settling, slots.settled)
         if state == standing.CLEAN:
             if book.clean(slots, channel):
                 self._freed(slots)

@@ -27,6 +27,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .channel import SharedChannel
@@ -51,14 +53,22 @@ CLOSED: Final = "closed"
 PATIENCE: Final = 0.5
 
 
+#: Called by the I/O thread: a released channel has its last confirm, or has ended.
+Settled = Callable[["Slots", SharedChannel], None]
+
+
 class Slots:
     """What the pool keeps of one connection; a new connection gets a new one."""
 
-    __slots__ = ("buried", "connection", "generation", "idle", "settling", "taken")
+    __slots__ = ("buried", "connection", "generation", "idle", "settled", "settling", "taken")
 
-    def __init__(self, connection: SharedConnection | None, generation: int) -> None:
+    def __init__(
+        self, connection: SharedConnection | None, generation: int, settled: Settled
+    ) -> None:
         self.connection = connection
         self.generation = generation
+        #: What a channel of these is to call once it has settled.
+        self.settled = partial(settled, self)
         #: Channels that are open or being opened; at most the pool's size.
         self.taken = 0
         #: Last in, first out: what was used last is warm, and surplus channels are left to rest.
@@ -119,11 +129,12 @@ NOTHING: Final = Todo()
 class Roster:
     """See the module's text."""
 
-    def __init__(self, size: int, settle_timeout: float) -> None:
+    def __init__(self, size: int, settle_timeout: float, settled: Settled) -> None:
         self.size = size
         self.settle_timeout = settle_timeout
+        self._settled = settled
         self.closed = False
-        self.slots = Slots(None, 0)
+        self.slots = Slots(None, 0, settled)
         self.waiters: deque[Waiter] = deque()
         self.leases: dict[int, Lease] = {}
         self._serial = Serial()
@@ -155,7 +166,10 @@ class Roster:
 
         Without the lock: to take one out of the list is one step.
         """
-        if self.closed or (self.waiters and self._overdue()) or not slots.alive:
+        if self.closed or (self.waiters and self._overdue()):
+            return None
+        connection = slots.connection
+        if connection is None or not connection.connected:
             return None
         try:
             return slots.idle.pop()
@@ -321,7 +335,7 @@ class Roster:
             self.count[Stats.RECOVERIES] += 1
         # The word that the old one is lost may still be on its way.
         self._bury(self.slots)
-        self.slots = Slots(connection, connection.generation)
+        self.slots = Slots(connection, connection.generation, self._settled)
         return self.serve()
 
     def failed(self, recovery: Round) -> Todo:

@@ -46,8 +46,8 @@ class ConfirmToTheWrongTag(Mutant):
     def mutate(self) -> None:
         def make(resolve: Any) -> Any:
             def patched(book: Any, tag: int, multiple: bool, outcome: str) -> Any:
-                if book._open and tag and not multiple:
-                    tag = max(book._open)
+                if book.open and tag and not multiple:
+                    tag = max(book.open)
                 return resolve(book, tag, multiple, outcome)
 
             return patched

@@ -50,6 +50,10 @@ def waiter() -> Waiter:
     return Waiter(time.monotonic())
 
 
+def new(size: int, settle_timeout: float = 10.0) -> Roster:
+    return Roster(size, settle_timeout, lambda _slots, _channel: None)
+
+
 def take(roster: Roster, each: Waiter) -> Lease:
     """What the pool does with what a waiter was given."""
     assert each.slots is not None
@@ -89,7 +93,7 @@ def gauges(roster: Roster) -> tuple[int, int, int, int]:
 
 
 def test_a_story() -> None:
-    roster = Roster(size=2, settle_timeout=10.0)
+    roster = new(2)
     first, second, third = waiter(), waiter(), waiter()
     assert roster.join(first, front=False).recover
     assert roster.join(second, front=False).recover
@@ -143,7 +147,7 @@ def test_a_story() -> None:
 
 
 def test_who_runs_may_overtake_who_waits_but_not_for_long() -> None:
-    roster = Roster(size=1, settle_timeout=10.0)
+    roster = new(1)
     roster.connected(Connection(1))  # type: ignore[arg-type]
     first, second = Waiter(LATER), Waiter(LATER)
     roster.join(first, front=False)
@@ -178,7 +182,7 @@ def test_nobody_is_overtaken_for_more_than_half_of_its_time(
 
 
 def test_nobody_is_lent_a_channel_at_once_of_a_lost_connection_or_a_closed_pool() -> None:
-    roster = Roster(size=2, settle_timeout=10.0)
+    roster = new(2)
     assert at_once(roster) is None
     connection: Any = Connection(1)
     roster.connected(connection)
@@ -197,7 +201,7 @@ def test_nobody_is_lent_a_channel_at_once_of_a_lost_connection_or_a_closed_pool(
 
 
 def test_channels_are_counted_also_when_the_next_connection_is_first_to_be_told_of() -> None:
-    roster = Roster(size=3, settle_timeout=10.0)
+    roster = new(3)
     first: Any = Connection(1)
     roster.connected(first)
     asking = [Waiter(LATER), Waiter(LATER), Waiter(LATER)]
@@ -219,7 +223,7 @@ def test_channels_are_counted_also_when_the_next_connection_is_first_to_be_told_
 
 def test_what_comes_into_the_free_list_of_a_lost_connection_is_buried() -> None:
     """Its release looked into the list a moment too early: it is the loser's to count it."""
-    roster = Roster(size=1, settle_timeout=10.0)
+    roster = new(1)
     connection: Any = Connection(1)
     roster.connected(connection)
     first = waiter()
@@ -254,7 +258,7 @@ class Watched(Waiter):
 
 def test_a_waiter_sees_what_it_was_given_whole() -> None:
     """It looks at `given` without the lock: what belongs to it must stand there by then."""
-    roster, connection = Roster(size=1, settle_timeout=10.0), Connection(1)
+    roster, connection = new(1), Connection(1)
     opener, lender, failure = Watched(LATER), Watched(LATER), Watched(LATER)
     roster.join(opener, front=False)
     roster.connected(connection)  # type: ignore[arg-type]
@@ -274,7 +278,7 @@ def test_a_waiter_sees_what_it_was_given_whole() -> None:
 
 
 def test_a_dead_channel_is_never_lent() -> None:
-    roster = Roster(size=1, settle_timeout=10.0)
+    roster = new(1)
     connection: Any = Connection(1)
     roster.connected(connection)
     first = waiter()
@@ -291,7 +295,7 @@ def test_a_dead_channel_is_never_lent() -> None:
 
 
 def test_a_channel_that_settles_for_too_long_is_given_up_by_who_waits() -> None:
-    roster = Roster(size=1, settle_timeout=0.0)
+    roster = new(1, 0.0)
     roster.connected(Connection(1))  # type: ignore[arg-type]
     first, second = waiter(), waiter()
     roster.join(first, front=False)
@@ -306,7 +310,7 @@ def test_a_channel_that_settles_for_too_long_is_given_up_by_who_waits() -> None:
 
 
 def test_who_found_its_channel_dead_keeps_its_turn() -> None:
-    roster = Roster(size=1, settle_timeout=10.0)
+    roster = new(1)
     roster.connected(Connection(1))  # type: ignore[arg-type]
     first, second, again = waiter(), waiter(), waiter()
     roster.join(first, front=False)
@@ -321,7 +325,7 @@ def test_who_found_its_channel_dead_keeps_its_turn() -> None:
 
 
 def test_an_interrupted_waiter_gives_on_what_it_got() -> None:
-    roster = Roster(size=1, settle_timeout=10.0)
+    roster = new(1)
     roster.connected(Connection(1))  # type: ignore[arg-type]
     first, second, third = waiter(), waiter(), waiter()
     roster.join(first, front=False)
@@ -334,7 +338,7 @@ def test_an_interrupted_waiter_gives_on_what_it_got() -> None:
 
 
 def test_what_an_interrupted_waiter_got_of_a_lost_connection_is_buried() -> None:
-    roster, connection = Roster(size=1, settle_timeout=10.0), Connection(1)
+    roster, connection = new(1), Connection(1)
     roster.connected(connection)  # type: ignore[arg-type]
     first, second = waiter(), waiter()
     roster.join(first, front=False)
@@ -355,7 +359,7 @@ class RosterMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.roster = Roster(size=3, settle_timeout=1e9)
+        self.roster = new(3, 1e9)
         self.asked: list[Waiter] = []
         self.leases: list[Lease] = []
         #: Leases that ended, whose channels are still in the hands of who released them.

@@ -86,6 +86,9 @@ class _Shared(Session):
     def publish(self, queue: str, body: bytes) -> None:
         self._floor.publish(queue, body)
 
+    def drain(self, timeout: float) -> None:
+        self._floor.drain(timeout)
+
     def close(self) -> None:
         """There is nothing to give back."""
 
