@@ -21,7 +21,7 @@ from .confirms import MAX_OUTSTANDING, Confirmation, return_key
 from .core import ChannelCore
 from .errors import PublishTimeout
 from .frames import (
-    ack_args,
+    ack_frame,
     body_bytes,
     encode_properties,
     method_frame,
@@ -112,23 +112,24 @@ class SharedChannel(ChannelCore):
         was appended (after ConnectionLost the message may have been sent).
         """
         body = body_bytes(msg)
+        connection, inbox, outbox, book = self.connection, self.inbox, self._outbox, self._book
         method = publish_method(exchange, routing_key, bool(mandatory), bool(immediate))
         properties = encode_properties(msg.properties)
-        data = publish_frames(self.channel_id, method, properties, body, self.connection.frame_max)
-        inbox, outbox, book = self.inbox, self._outbox, self._book
-        allowed = self.connection.publish_timeout if timeout is None else timeout
+        data = publish_frames(self.channel_id, method, properties, body, connection.frame_max)
+        allowed = connection.publish_timeout if timeout is None else timeout
         deadline = 0.0
         while True:
             confirmation = None
             with inbox.lock:
-                self._check()
-                held = not self.active or len(book) >= MAX_OUTSTANDING
+                if inbox.ended is not None or inbox.parked:
+                    self._check()
+                held = not self.active or len(book.open) >= MAX_OUTSTANDING
                 flush = None if held else outbox.admit(data)
                 if flush is not None:
                     # Under the same lock as the append: the order of tags is that of the wire.
                     if self._confirming:
                         confirmation = Confirmation(
-                            book.last_tag + 1, inbox, self.connection.rpc_timeout
+                            book.last_tag + 1, inbox, connection.rpc_timeout
                         )
                         book.add(
                             confirmation,
@@ -287,7 +288,7 @@ class SharedChannel(ChannelCore):
     def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
         """Acknowledge one delivery, or all up to it."""
         self._settle(delivery_tag, multiple)
-        self._send(method_frame(self.channel_id, spec.Basic.Ack, ack_args(delivery_tag, multiple)))
+        self._send(ack_frame(self.channel_id, delivery_tag, multiple))
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """Refuse one delivery, or all up to it (RabbitMQ's basic.nack; py-amqp has none)."""
@@ -339,12 +340,23 @@ class SharedChannel(ChannelCore):
         no_ack = consumer_tag in self.no_ack_consumers
         if not no_ack:
             self._unacked[delivery_tag] = None
-        if self.callbacks.get(consumer_tag) is None and no_ack:
-            # py-amqp rejects it; on a consumer without acks that costs the channel (406).
-            return
-        super()._on_basic_deliver(
-            consumer_tag, delivery_tag, redelivered, exchange, routing_key, msg
-        )
+        callback = self.callbacks.get(consumer_tag)
+        if callback is not None:
+            # As py-amqp does it.
+            msg.channel = self
+            msg.delivery_info = {
+                "consumer_tag": consumer_tag,
+                "delivery_tag": delivery_tag,
+                "redelivered": redelivered,
+                "exchange": exchange,
+                "routing_key": routing_key,
+            }
+            callback(msg)
+        elif not no_ack:
+            super()._on_basic_deliver(
+                consumer_tag, delivery_tag, redelivered, exchange, routing_key, msg
+            )
+        # Else py-amqp rejects it; on a consumer without acks that costs the channel (406).
 
     # -- in the hands of the pool ------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import amqp
 from amqp import spec
@@ -43,6 +43,18 @@ from .parser import TOO_LARGE, Event
 
 if TYPE_CHECKING:
     from .connection import SharedConnection
+
+_DELIVER: Final = spec.Basic.Deliver
+#: Deliveries and replies, nearly all there is: the I/O thread puts them into the inbox. With the
+#: others it does more, or something else.
+_PLAIN: Final = frozenset(amqp.Channel._METHODS) - {
+    spec.Basic.Ack,
+    spec.Basic.Nack,
+    spec.Basic.Return,
+    spec.Channel.Close,
+    spec.Channel.CloseOk,
+    spec.Channel.Flow,
+}
 
 
 class ChannelCore(amqp.Channel):  # type: ignore[misc]
@@ -174,7 +186,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         DrainTimeout when nothing came, and the channel's own error when it has ended.
         """
         allowed = self.connection.rpc_timeout if timeout is None else timeout
-        if not self.drain_one(time.monotonic() + allowed):
+        if not dispatch_next(self.inbox, self._dispatch, time.monotonic() + allowed):
             raise DrainTimeout(
                 f"nothing came in for channel {self.channel_id} within {allowed:.2f} s"
             )
@@ -189,11 +201,11 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         sig = event.sig
         method = self._METHODS[sig]
         try:
-            if sig == spec.Basic.Deliver:
+            if sig == _DELIVER:
                 args = decode_deliver(event)
             else:
                 args = decode_args(method.args, event) if method.args else []
-            if method.content:
+            if event.header is not None:
                 message = decode_message(event)
                 if self.auto_decode:
                     _decode_text(message)
@@ -201,7 +213,8 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         except ConnectionLost as error:
             self.connection.fail(error)
             raise
-        call = self._answered(sig)
+        # A call is booked before its reply can come, so an empty deque needs no lock.
+        call = self._answered(sig) if self._calls else None
         try:
             if call is not None and call.on_reply is not None:
                 call.on_reply(args)
@@ -215,9 +228,6 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
 
     def _answered(self, sig: Sig) -> Call | None:
         """The call that this method answers: the oldest, if it waits for it."""
-        # A call is booked before its reply can come, so an empty deque needs no lock.
-        if not self._calls:
-            return None
         with self.inbox.lock:
             if self._calls and sig in self._calls[0].methods:
                 return self._calls.popleft()
@@ -289,10 +299,14 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         """Sort events of one read into inbox, confirms and state. Raises FrameError."""
         flush = gone = False
         settled: Callable[[Any], None] | None = None
-        with self.inbox.lock:
+        inbox = self.inbox
+        with inbox.lock:
             for event in events:
                 sig = event.sig
-                if sig in (spec.Basic.Ack, spec.Basic.Nack):
+                if sig in _PLAIN and not (self._closing or gone):
+                    if not inbox.put(event):
+                        flush |= self._overflow()
+                elif sig in (spec.Basic.Ack, spec.Basic.Nack):
                     self._confirmed(event)
                 elif sig == spec.Channel.Close:
                     flush |= self._closed_by_broker(event)
@@ -316,9 +330,9 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
             if gone:
                 self._closed = True
                 self._book.end()
-            if self._on_settled is not None and not len(self._book):
+            if self._on_settled is not None and not self._book.open:
                 settled, self._on_settled = self._on_settled, None
-            self.inbox.wake()
+            inbox.wake()
         if gone:
             self.connection.forget(self)
         if flush:
@@ -354,6 +368,10 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         """Into the inbox, or, when it is full, the end of this channel. True: flush."""
         if event.sig != TOO_LARGE and self.inbox.put(event):
             return False
+        return self._overflow()
+
+    def _overflow(self) -> bool:
+        """What came does not fit into the inbox: the end of this channel. True: flush."""
         number, limit = self.channel_id, self.connection.inbox_bytes
         return self._begin_close(
             lambda: InboxOverflow(

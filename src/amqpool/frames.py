@@ -39,11 +39,11 @@ _NEXT = Struct(">BBHI").pack
 _END = b"\xce"
 _FLAGS = Struct(">H").pack
 _OCTET = Struct(">B").pack
-_TAG_BITS = Struct(">QB").pack
+_ACK = Struct(">BHIHHQBB").pack
 _LONGLONG = Struct(">Q").pack
 
 #: Basic properties in wire order: name, flag bit, kind (s: short string, o: octet, F, L).
-_PROPERTIES: Final = (
+PROPERTIES: Final = (
     ("content_type", 0x8000, "s"),
     ("content_encoding", 0x4000, "s"),
     ("application_headers", 0x2000, "F"),
@@ -74,9 +74,9 @@ def short_string(value: str | bytes) -> bytes:
     return _OCTET(len(raw)) + raw
 
 
-def ack_args(delivery_tag: int, multiple: bool) -> bytes:
-    """The arguments of basic.ack."""
-    return _TAG_BITS(delivery_tag, bool(multiple))
+def ack_frame(channel: int, delivery_tag: int, multiple: bool) -> bytes:
+    """The whole frame of basic.ack."""
+    return _ACK(FRAME_METHOD, channel, 13, 60, 80, delivery_tag, bool(multiple), FRAME_END)
 
 
 # Applications publish to few addresses, again and again. The bound keeps per-request reply
@@ -101,7 +101,7 @@ def encode_properties(properties: dict[str, Any]) -> bytes:
     flags = 0
     parts = [b""]
     get = properties.get
-    for name, bit, kind in _PROPERTIES:
+    for name, bit, kind in PROPERTIES:
         value = get(name)
         if value is None:
             continue

@@ -63,6 +63,8 @@ class Inbox:
         self._limit = limit
         #: What was not dispatched yet. Guarded by `lock`.
         self.events: deque[Event] = deque()
+        # What each of them counts for, and all together.
+        self._sizes: deque[int] = deque()
         self._size = 0
         self._waiting = 0
         self._dispatcher: int | None = None
@@ -80,12 +82,15 @@ class Inbox:
 
     def put(self, event: Event) -> bool:
         """Append; False when the bound is passed (the event is not kept). Needs `lock`."""
-        size = EVENT_OVERHEAD + len(event.args)
-        if event.header is not None:
-            size += len(event.header) + sum(map(len, event.body))
-        if self._size + size > self._limit and self.events:
+        _, args, header, body = event
+        size = EVENT_OVERHEAD + len(args)
+        if header is not None:
+            size += len(header) + (len(body[0]) if len(body) == 1 else sum(map(len, body)))
+        total = self._size + size
+        if total > self._limit and self.events:
             return False
-        self._size += size
+        self._size = total
+        self._sizes.append(size)
         self.events.append(event)
         return True
 
@@ -105,6 +110,7 @@ class Inbox:
     def clear(self) -> None:
         """Throw away what was not dispatched. Needs `lock`."""
         self.events.clear()
+        self._sizes.clear()
         self._size = 0
 
     def wait(self, seconds: float) -> None:
@@ -131,13 +137,10 @@ class Inbox:
                     return None
                 if self._dispatcher is None or self._dispatcher == me:
                     if self.events:
-                        event = self.events.popleft()
-                        self._size -= EVENT_OVERHEAD + len(event.args)
-                        if event.header is not None:
-                            self._size -= len(event.header) + sum(map(len, event.body))
+                        self._size -= self._sizes.popleft()
                         self._dispatcher = me
                         self._depth += 1
-                        return event
+                        return self.events.popleft()
                     if self.ended is not None:
                         raise self.ended()
                     if self.parked:

@@ -150,16 +150,18 @@ class IoLoop:
             raise ConnectionLost("the broker ended the connection without a Close")
         self._last_received = time.monotonic()
         self._end += count
+        # One copy of all of it, so that each payload is one more and not two.
+        with memoryview(self._buffer) as view:
+            data = bytes(view[: self._end])
         batch: Batch = {}
         try:
-            used = self._parser.parse(self._buffer, self._end, batch)
+            used = self._parser.parse(data, batch)
         finally:
             if batch:
                 self._handler.on_batch(batch)
         if used:
-            rest = self._end - used
-            self._buffer[:rest] = self._buffer[used : self._end]
-            self._end = rest
+            self._end -= used
+            self._buffer[: self._end] = data[used:]
         if self._end == len(self._buffer):
             # A frame larger than the buffer; the parser bounds it by the negotiated frame_max.
             self._buffer.extend(bytes(self._parser.frame_max + FRAME_OVERHEAD))

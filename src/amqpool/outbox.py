@@ -67,7 +67,8 @@ class Outbox:
         self._rest: memoryview | None = None
         self._appended = 0
         self._taken = 0
-        self._finished = False
+        # Nothing more is accepted: it is finished, broken or closed.
+        self._refuses = False
         self._owner = _FREE
         # Bytes are out of the list, and it is not booked what the kernel took of them.
         self._sending = False
@@ -118,7 +119,7 @@ class Outbox:
         half of it plus one message where that message alone is larger than half of it.
         """
         with self._lock:
-            if self._full(len(data)) and not self._refusing():
+            if not self._refuses and self._full(len(data)):
                 return None
             return self._append(data)
 
@@ -126,7 +127,7 @@ class Outbox:
         """As `push`, for Connection.Close: what came behind it would be lost, so it is refused."""
         with self._lock:
             flush = self._append(data)
-            self._finished = True
+            self._refuses = True
             self._room.notify_all()
             return flush
 
@@ -138,7 +139,7 @@ class Outbox:
         with self._lock:
             self._waiting_room += 1
             try:
-                while self._full(size) and not self._refusing():
+                while self._full(size) and not self._refuses:
                     remaining = deadline - time.monotonic()
                     if remaining <= 0:
                         raise PublishTimeout(self._why_full(waited))
@@ -226,13 +227,14 @@ class Outbox:
         with self._lock:
             if self.broken is None:
                 self.broken = error
+            self._refuses = True
             self._notify_all()
         self._wake_io()
 
     def close(self) -> None:
         """The connection is gone: forget what was not sent and wake everybody."""
         with self._lock:
-            self.closed = True
+            self.closed = self._refuses = True
             self._chunks = []
             self._rest = None
             self._notify_all()
@@ -245,12 +247,6 @@ class Outbox:
         pending = self._appended - self._taken
         return pending + size > self._limit and pending > self._half
 
-    def _refusing(self) -> bool:
-        return self._finished or not self._carries()
-
-    def _carries(self) -> bool:
-        return not self.closed and self.broken is None
-
     def _why_full(self, waited: float) -> str:
         if self.blocked is not None:
             return f"the broker blocked publishers for {waited:.2f} s: {self.blocked}"
@@ -260,25 +256,24 @@ class Outbox:
         )
 
     def _append(self, data: bytes, behind_close: bool = False) -> bool:
-        if self._refusing() and not (behind_close and self._carries()):
+        if self._refuses and not (behind_close and not self.closed and self.broken is None):
             raise self._lost()
         self._chunks.append(data)
         self._appended += len(data)
-        if self._owner == _FREE:
-            self._owner = self._sender()
-            return True
-        return False
+        if self._owner != _FREE:
+            return False
+        self._owner = _CALLER if self._burst < BURST_SENDS else self._sender()
+        return True
 
     def _sender(self) -> int:
-        if self._burst < BURST_SENDS:
-            return _CALLER
+        """Whose turn it is in a burst."""
         if time.monotonic() - self.last_sent > BURST_GAP:
             self._burst = 0
             return _CALLER
         return _IO
 
     def _next(self) -> bytes | memoryview | None:
-        if self.closed or self.broken is not None or not self.pending:
+        if self._appended == self._taken or self.closed or self.broken is not None:
             self._pass_to(_FREE)
             return None
         self._sending = True
@@ -328,6 +323,7 @@ class Outbox:
                 if self._sending and self.broken is None:
                     # Other threads' messages may be among them: better lost than lost in silence.
                     self.broken = OSError("a thread was interrupted in the midst of a send")
+                    self._refuses = True
                 self._pass_to(_IO if self.pending else _FREE)
             self._notify_all()
         self._wake_io()

@@ -34,6 +34,7 @@ _FRAME = Struct(">BHI").unpack_from
 _SIG = Struct(">HH").unpack_from
 _CONTENT = Struct(">HxxQ").unpack_from
 
+_KINDS: Final = (FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT)
 #: Methods that are followed by a content header and a body.
 CONTENT_METHODS: Final = frozenset({spec.Basic.Return, spec.Basic.Deliver, spec.Basic.GetOk})
 #: An event of the parser's own: a content too large for the channel was announced.
@@ -77,65 +78,68 @@ class FrameParser:
         self._channels = channels
         self._contents: dict[int, _Content] = {}
 
-    def parse(self, buffer: bytearray, end: int, batch: Batch) -> int:
-        """Read the whole frames in `buffer[:end]` into `batch`; return how far they reach.
+    def parse(self, data: bytes, batch: Batch) -> int:
+        """Read the whole frames at the beginning of `data` into `batch`; return their length.
 
         Raises FrameError. What stood before the malformed frame is in `batch` by then.
         """
-        position = 0
+        position, end = 0, len(data)
         limit = self.frame_max - FRAME_OVERHEAD
         while end - position >= 7:
-            kind, channel, size = _FRAME(buffer, position)
+            kind, channel, size = _FRAME(data, position)
             if size > limit:
-                raise self._refused(buffer, position, kind, size)
-            stop = position + 7 + size
+                raise self._refused(data, position, kind, size)
+            start = position + 7
+            stop = start + size
             if stop >= end:
                 # A wrong type is refused now: it may never become a whole frame.
-                if kind not in (FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT):
-                    raise self._refused(buffer, position, kind, size)
+                if kind not in _KINDS:
+                    raise self._refused(data, position, kind, size)
                 break
-            if buffer[stop] != FRAME_END:
-                raise _malformed(f"frame of {size} bytes ends with {buffer[stop]:#04x}, not 0xce")
-            payload = bytes(buffer[position + 7 : stop])
-            self._frame(kind, channel, payload, batch)
+            if data[stop] != FRAME_END:
+                raise _malformed(f"frame of {size} bytes ends with {data[stop]:#04x}, not 0xce")
+            if kind == FRAME_METHOD:
+                self._method(channel, data[start:stop], batch)
+            elif kind == FRAME_HEADER:
+                self._header(channel, data[start:stop], batch)
+            elif kind == FRAME_BODY:
+                self._body(channel, data[start:stop], batch)
+            elif kind != FRAME_HEARTBEAT:
+                raise _malformed(f"frame type {kind}")
+            elif channel or size:
+                raise _malformed("a heartbeat with a channel or a payload")
             position = stop + 1
         return position
 
-    def _frame(self, kind: int, channel: int, payload: bytes, batch: Batch) -> None:
-        content = self._contents.get(channel)
-        if kind == FRAME_METHOD:
-            if content is not None:
-                raise _malformed(f"a method on channel {channel} in the midst of a content", 505)
-            if len(payload) < 4:
-                raise _malformed(f"method frame of {len(payload)} bytes")
-            if channel not in self._channels:
-                raise _malformed(f"a method on channel {channel}, which is not open", 504)
-            sig = _SIG(payload)
-            if sig not in CONTENT_METHODS:
-                batch.setdefault(channel, []).append(Event(sig, payload))
-            elif channel == 0:
-                raise _malformed(f"method {sig} on channel 0", 503)
-            else:
-                self._contents[channel] = _Content(sig, payload)
-        elif kind == FRAME_BODY:
-            if content is None or content.header is None:
-                raise _malformed(f"a body without a header on channel {channel}", 505)
-            content.missing -= len(payload)
-            if content.missing < 0:
-                raise _malformed(f"a body longer than announced on channel {channel}")
-            if content.pieces is not None and payload:
-                content.pieces.append(payload)
-            if not content.missing:
-                self._complete(channel, content, batch)
-        elif kind == FRAME_HEADER:
-            self._header(channel, content, payload, batch)
-        elif kind == FRAME_HEARTBEAT:
-            if channel or payload:
-                raise _malformed("a heartbeat with a channel or a payload")
+    def _method(self, channel: int, payload: bytes, batch: Batch) -> None:
+        if channel in self._contents:
+            raise _malformed(f"a method on channel {channel} in the midst of a content", 505)
+        if len(payload) < 4:
+            raise _malformed(f"method frame of {len(payload)} bytes")
+        if channel not in self._channels:
+            raise _malformed(f"a method on channel {channel}, which is not open", 504)
+        sig = _SIG(payload)
+        if sig not in CONTENT_METHODS:
+            _put(batch, channel, Event(sig, payload))
+        elif channel == 0:
+            raise _malformed(f"method {sig} on channel 0", 503)
         else:
-            raise _malformed(f"frame type {kind}")
+            self._contents[channel] = _Content(sig, payload)
 
-    def _header(self, channel: int, content: _Content | None, payload: bytes, batch: Batch) -> None:
+    def _body(self, channel: int, payload: bytes, batch: Batch) -> None:
+        content = self._contents.get(channel)
+        if content is None or content.header is None:
+            raise _malformed(f"a body without a header on channel {channel}", 505)
+        content.missing -= len(payload)
+        if content.missing < 0:
+            raise _malformed(f"a body longer than announced on channel {channel}")
+        if content.pieces is not None and payload:
+            content.pieces.append(payload)
+        if not content.missing:
+            self._complete(channel, content, batch)
+
+    def _header(self, channel: int, payload: bytes, batch: Batch) -> None:
+        content = self._contents.get(channel)
         if content is None or content.header is not None:
             raise _malformed(f"a content header without a method on channel {channel}", 505)
         if len(payload) < _MIN_CONTENT_HEADER:
@@ -147,23 +151,30 @@ class FrameParser:
         content.missing = size
         if size > self._content_max:
             content.pieces = None
-            batch.setdefault(channel, []).append(Event(TOO_LARGE, b""))
+            _put(batch, channel, Event(TOO_LARGE, b""))
         elif not size:
             self._complete(channel, content, batch)
 
     def _complete(self, channel: int, content: _Content, batch: Batch) -> None:
         del self._contents[channel]
         if content.pieces is not None:
-            batch.setdefault(channel, []).append(
-                Event(content.sig, content.args, content.header, tuple(content.pieces))
-            )
+            event = Event(content.sig, content.args, content.header, tuple(content.pieces))
+            _put(batch, channel, event)
 
-    def _refused(self, buffer: bytearray, position: int, kind: int, size: int) -> FrameError:
-        if buffer[position : position + 4] == b"AMQP":
+    def _refused(self, data: bytes, position: int, kind: int, size: int) -> FrameError:
+        if data[position : position + 4] == b"AMQP":
             return _malformed("the peer answered with a protocol header: it wants another AMQP")
-        if kind not in (FRAME_METHOD, FRAME_HEADER, FRAME_BODY, FRAME_HEARTBEAT):
+        if kind not in _KINDS:
             return _malformed(f"frame type {kind}: the peer does not speak AMQP 0-9-1")
         return _malformed(f"a frame of {size} bytes was announced, frame_max is {self.frame_max}")
+
+
+def _put(batch: Batch, channel: int, event: Event) -> None:
+    events = batch.get(channel)
+    if events is None:
+        batch[channel] = [event]
+    else:
+        events.append(event)
 
 
 def _malformed(what: str, code: int = 501) -> FrameError:

@@ -29,6 +29,8 @@ BODY = 256
 LOOK = 0.001
 #: Seconds of every wait in here. The parent of a measured process ends it before.
 PATIENCE = 30.0
+#: Seconds after which a failure of one thread is noticed while another one still works.
+ERROR_LOOK = 0.05
 
 
 @dataclass
@@ -142,6 +144,7 @@ class Bench:
             seconds, used = time.perf_counter() - start, _cpu() - cpu
         except BaseException as error:
             crew.fail(error)
+            crew.abandon()
             raise crew.error() from error
         crew.end()
         return Sample(operations, seconds, used)
@@ -175,7 +178,11 @@ def _cpu() -> float:
 
 
 class _Crew:
-    """Threads that get ready, work at one signal, and finish at another."""
+    """Threads that get ready, work at one signal, and finish at another.
+
+    Each has a latch of its own for either end of its work: at a barrier they would queue for the
+    barrier's lock while the clock runs.
+    """
 
     def __init__(
         self,
@@ -186,8 +193,10 @@ class _Crew:
     ) -> None:
         self._body = (prepare, work, finish)
         self._errors: list[BaseException] = []
-        self._start = threading.Barrier(threads + 1)
-        self._done = threading.Barrier(threads + 1)
+        #: The numbers of those that are ready.
+        self._ready: list[int] = []
+        self._start = [_shut() for _ in range(threads)]
+        self._done = [_shut() for _ in range(threads)]
         self._finish = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(n,), name=f"crew-{n}", daemon=True)
@@ -198,35 +207,46 @@ class _Crew:
 
     def _run(self, number: int) -> None:
         prepare, work, finish = self._body
+        start, done = self._start[number], self._done[number]
         try:
             mine = prepare(number)
-            self._start.wait(PATIENCE)
+            self._ready.append(number)
+            if not start.acquire(timeout=PATIENCE) or self._errors:
+                return  # another thread's error, which is told
             work(number, mine)
-            self._done.wait(PATIENCE)
+            done.release()
             self._finish.wait(PATIENCE)
             finish(mine)
-        except threading.BrokenBarrierError:
-            pass  # another thread's error, which is told
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             self.fail(error)
 
     def ready(self) -> None:
-        """Wait until every thread is; they do not begin yet."""
+        """Wait until every thread is; they do not begin yet. Raises CrewError."""
         deadline = time.monotonic() + PATIENCE
-        while self._start.n_waiting < len(self._threads):
-            if self._start.broken or time.monotonic() > deadline:
-                raise threading.BrokenBarrierError
+        while len(self._ready) < len(self._threads):
+            if self._errors:
+                raise self.error()
+            if time.monotonic() > deadline:
+                raise CrewError(f"{len(self._ready)} of {len(self._threads)} threads got ready")
             time.sleep(LOOK)
 
     def go(self) -> None:
         """Let them begin."""
-        self._start.wait(PATIENCE)
+        for latch in self._start:
+            latch.release()
 
     def done(self) -> None:
-        """Wait until the last one is."""
-        self._done.wait(PATIENCE)
+        """Wait until the last one is. Raises CrewError."""
+        deadline = time.monotonic() + PATIENCE
+        for latch in self._done:
+            while not latch.acquire(timeout=ERROR_LOOK):
+                if self._errors:
+                    raise self.error()
+                if time.monotonic() > deadline:
+                    raise CrewError(f"a thread was not done after {PATIENCE:g} s")
 
     def end(self) -> None:
+        """Let them finish, and wait for it. Raises CrewError."""
         self._finish.set()
         deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
@@ -235,12 +255,27 @@ class _Crew:
             raise self.error()
 
     def fail(self, error: BaseException) -> None:
+        """Note an error; nobody begins any more."""
         self._errors.append(error)
-        self._start.abort()
-        self._done.abort()
+
+    def abandon(self) -> None:
+        """Let go of those that wait. For the main thread alone, after an error."""
+        self._finish.set()
+        for latch in self._start:
+            if latch.locked():
+                latch.release()
 
     def error(self) -> CrewError:
         first = self._errors[0]
+        if isinstance(first, CrewError):
+            return first
         crew = CrewError(f"{type(first).__name__}: {first}")
         crew.__cause__ = first
         return crew
+
+
+def _shut() -> threading.Lock:
+    """A latch that nobody passes before it is released, once."""
+    latch = threading.Lock()
+    latch.acquire()
+    return latch
