@@ -1,9 +1,9 @@
 """Decoding of what came in: arguments, properties and bodies.
 
 By py-amqp's own code, but for what comes by the thousand: the arguments of basic.deliver and the
-basic properties. It runs in the thread that dispatches an event (for the few methods that the I/O thread answers
-itself: there). Bytes from a peer may be anything: whatever decoding raises on them becomes a
-`FrameError`, never a KeyError or struct.error in the face of a caller.
+basic properties. It runs in the thread that dispatches an event (for the few methods that the I/O
+thread answers itself: there). Bytes from a peer may be anything: whatever decoding raises on them
+becomes a `FrameError`, never a KeyError or struct.error in the face of a caller.
 """
 
 from __future__ import annotations
