@@ -82,6 +82,8 @@ class Channel:
 
     def on_frame(self, kind: int, raw: bytes) -> None:
         """Handle one frame. Raises HardError for what ends the connection."""
+        session = self.session
+        session.method = 0
         if self._aside is not None:
             self._aside(kind, raw)
             return
@@ -91,7 +93,7 @@ class Channel:
             elif self._head is None:
                 raise HardError(505, "expected method frame, got non method frame instead")
             else:
-                self.session.method = codec.PUBLISH
+                session.method = codec.PUBLISH
                 if kind == HEADER:
                     self._on_header(raw[7:-1])
                 else:
@@ -108,7 +110,7 @@ class Channel:
             got = "content body" if self._header else "content header"
             raise HardError(505, f"expected {expected}, got non {got} frame instead")
         if index == codec.PUBLISH:
-            self._head = codec.parse_publish(raw)
+            self._head = codec.parse_publish(raw[11:])
             self._header = b""
         elif index == codec.ACK:
             tag, bits = codec.parse_tag(raw)

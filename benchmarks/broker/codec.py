@@ -7,9 +7,10 @@ less each than the general codec does. Everything else goes through pamqp (``dec
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pamqp import base, exceptions, frame
 
@@ -115,18 +116,23 @@ def encode(channel: int, method: base.Frame) -> bytes:
     return frame.marshal(method, channel)
 
 
-def parse_publish(raw: bytes) -> PublishHead:
-    """Decode a basic.publish frame. Raises HardError 501 when it is malformed."""
+# A publisher sends to few addresses, again and again.
+@lru_cache(maxsize=1024)
+def parse_publish(args: bytes) -> PublishHead:
+    """Decode what follows the method's number in a basic.publish frame.
+
+    Raises HardError 501 when it is malformed.
+    """
     try:
-        middle = 14 + raw[13]
-        end = middle + 1 + raw[middle]
-        if end + 2 != len(raw):
+        middle = 3 + args[2]
+        end = middle + 1 + args[middle]
+        if end + 2 != len(args):
             raise HardError(501, "malformed basic.publish")
-        bits = raw[end]
+        bits = args[end]
         return PublishHead(
-            raw[14:middle].decode(),
-            raw[middle + 1 : end].decode(),
-            raw[13:end],
+            args[3:middle].decode(),
+            args[middle + 1 : end].decode(),
+            args[2:end],
             bits & 1 == 1,
             bits & 2 == 2,
         )
@@ -174,17 +180,21 @@ def property_text(payload: bytes, wanted: int) -> str:
 def _skip_properties(payload: bytes, flags: int, until: int) -> int:
     """Where the property with that flag begins; with 0, where the last one ends."""
     offset = 14
-    for flag, kind in _PROPERTIES:
-        if flag == until:
-            break
-        if flags & flag:
-            if kind == "s":
-                offset += 1 + payload[offset]
-            elif kind == "t":
-                offset += 4 + _COUNT.unpack_from(payload, offset)[0]
-            else:
-                offset += int(kind)
+    for kind in _kinds(flags, until):
+        if kind == "s":
+            offset += 1 + payload[offset]
+        elif kind == "t":
+            offset += 4 + _COUNT.unpack_from(payload, offset)[0]
+        else:
+            offset += kind
     return offset
+
+
+# A publisher's messages set the same few combinations, again and again.
+@lru_cache(maxsize=256)
+def _kinds(flags: int, until: int) -> tuple[Any, ...]:
+    """How the properties that are there are stored, up to the one with the flag ``until``."""
+    return tuple(kind for flag, kind in _PROPERTIES if flags & flag and (not until or flag > until))
 
 
 def short_string(text: str) -> bytes:

@@ -79,6 +79,9 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
+OPEN, CLOSED = State.OPEN, State.CLOSED
+
+
 class Session:
     """The broker's side of one connection."""
 
@@ -239,10 +242,17 @@ class Session:
 
     def handle(self, frames: list[Frame]) -> bool:
         """Handle whole frames, in their order. False when one of them ended the connection."""
+        channels = self.channels
         try:
             for frame in frames:
-                self._frame(frame)
-                if self.wants_close:
+                kind, number, raw = frame
+                channel = channels.get(number)
+                if channel is None or kind == HEARTBEAT or self.state is not OPEN:
+                    self._frame(frame)
+                else:
+                    # Nearly all there is; it names its method itself.
+                    channel.on_frame(kind, raw)
+                if self.state is CLOSED:
                     return False
         except HardError as error:
             self.fail(error)
@@ -302,13 +312,9 @@ class Session:
         elif self.state is not State.OPEN:
             raise HardError(504, f"frame on channel {number} before the connection is open")
         else:
-            channel = self.channels.get(number)
-            if channel is None:
-                channel = self._new_channel(frame)
-            else:
-                channel.on_frame(kind, raw)
+            self._open_channel(frame)
 
-    def _new_channel(self, frame: Frame) -> Channel:
+    def _open_channel(self, frame: Frame) -> None:
         number = frame.channel
         # How many there are, not how they are numbered: so RabbitMQ takes the word.
         if len(self.channels) >= self.channel_max:
@@ -323,9 +329,8 @@ class Session:
         if self.method != commands.Channel.Open.index:
             raise HardError(504, "expected 'channel.open'")
         codec.decode(frame.raw)
-        channel = self.channels[number] = Channel(self, number)
+        self.channels[number] = Channel(self, number)
         self.send(codec.channel_open_ok(number))
-        return channel
 
     def _connection_method(self, method: base.Frame) -> None:
         if isinstance(method, commands.Connection.Close):

@@ -21,6 +21,8 @@ OVERHEAD = 8
 DEFAULT_FRAME_MAX = 131072
 
 _HEAD = Struct(">BHI")
+_head = _HEAD.unpack_from
+_new = tuple.__new__
 _TYPES = frozenset((METHOD, HEADER, BODY, HEARTBEAT))
 
 
@@ -71,21 +73,20 @@ class Scanner:
         """
         buffer = self._rest + data if self._rest else data
         frames: list[Frame] = []
-        start, end = 0, len(buffer)
+        start, end, limit = 0, len(buffer), self.max_payload
         while end - start >= 7:
-            kind, channel, size = _HEAD.unpack_from(buffer, start)
+            kind, channel, size = _head(buffer, start)
             if kind not in _TYPES:
                 raise FrameError(f"frame type {kind} on channel {channel}", frames)
-            if size > self.max_payload:
-                raise FrameError(
-                    f"frame of {size} bytes is above the limit of {self.max_payload}", frames
-                )
+            if size > limit:
+                raise FrameError(f"frame of {size} bytes is above the limit of {limit}", frames)
             stop = start + OVERHEAD + size
             if stop > end:
                 break
             if buffer[stop - 1] != FRAME_END:
                 raise FrameError(f"frame on channel {channel} does not end with 0xCE", frames)
-            frames.append(Frame(kind, channel, buffer[start:stop]))
+            # As Frame(...), in half the time.
+            frames.append(_new(Frame, (kind, channel, buffer[start:stop])))
             start = stop
         self._rest = buffer[start:]
         return frames

@@ -21,7 +21,7 @@ from .errors import ConnectionLost, FrameError
 from .frames import FRAME_OVERHEAD, HEARTBEAT
 from .outbox import Outbox
 from .parser import Batch, FrameParser
-from .wire import Wire
+from .wire import Wire, knock
 
 #: Read at least this much at once: many small frames then cost one system call.
 READ_SIZE: Final = 128 * 1024
@@ -74,10 +74,10 @@ class IoLoop:
         self.thread = thread
 
     def wake(self) -> None:
-        """End the current poll."""
+        """End the current poll. Who wakes it goes on: meanwhile there may be more to send."""
         with self._wake_lock:
             try:
-                self._wake_in.send(b"\0")
+                knock(self._wake_in)
             except OSError:
                 pass  # full: it is awake already; closed: there is nobody to wake
 

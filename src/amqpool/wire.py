@@ -47,15 +47,30 @@ _SEND: Final = _c_send()
 _FLAGS: Final = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
+def _plain(sock: socket.socket) -> bool:
+    """Whether it is a socket of the system's, which may be written to by its number."""
+    return _SEND is not None and isinstance(sock, _socket.socket)
+
+
+def knock(sock: socket.socket) -> None:
+    """Send one byte to whoever polls the other end, and go on: it runs when this thread waits.
+
+    Raises OSError when the socket is closed, or full.
+    """
+    if _plain(sock):
+        assert _SEND is not None
+        if sock.fileno() >= 0 and _SEND(sock.fileno(), b"\0", 1, _FLAGS) == 1:
+            return
+    sock.send(b"\0")
+
+
 class Wire:
     """A plain TCP socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        # Only a plain socket of the system's may be written to by its number.
-        plain = _SEND is not None and isinstance(sock, _socket.socket)
-        self._descriptor = sock.fileno() if plain else None
+        self._descriptor = sock.fileno() if _plain(sock) else None
 
     def fileno(self) -> int:
         return self._sock.fileno()

@@ -131,3 +131,31 @@ def test_nothing_is_written_past_tls(
             pass  # it wants its handshake first
         assert counted.calls == 0
         assert b"password" not in peers.recv(4096)
+
+
+@needs_c_send
+def test_a_knock_is_one_byte_by_the_c_library(
+    pair: tuple[socket.socket, socket.socket], counted: Counted
+) -> None:
+    ours, peers = pair
+    wire.knock(ours)
+    assert peers.recv(16) == b"\0"
+    assert counted.calls == 1
+
+
+@pytest.mark.parametrize("c_library", [True, False])
+def test_a_knock_at_a_full_or_closed_door_is_an_error(
+    pair: tuple[socket.socket, socket.socket], c_library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not c_library:
+        monkeypatch.setattr(wire, "_SEND", None)
+    ours, peers = pair
+    ours.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        for _ in range(1_000_000):
+            wire.knock(ours)
+    assert set(peers.recv(1 << 20)) == {0}
+    # The number of a closed socket may be a stranger's by now.
+    ours.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        wire.knock(ours)
