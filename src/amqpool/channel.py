@@ -147,7 +147,7 @@ class SharedChannel(ChannelCore):
                     continue
             outbox.wait_room(len(data), deadline, allowed)
         if flush:
-            outbox.flush(short=confirmation is None)
+            outbox.flush(short=confirmation is None, patient=True)
         return confirmation
 
     def _wait_held(self, deadline: float, allowed: float) -> None:
@@ -195,7 +195,7 @@ class SharedChannel(ChannelCore):
             if call is not None:
                 self._calls.append(call)
         if flush:
-            self._outbox.flush()
+            self._outbox.flush(patient=True)
         if call is not None:
             self._reply(call, None, False)
 

@@ -70,8 +70,8 @@ class Confirmation:
         if self.outcome is None:
             self._wait(self._default_timeout if timeout is None else timeout)
         if self.outcome == "unknown":
-            with self._inbox.lock:
-                ended = self._inbox.ended
+            # Written before the outcome was, and never taken back: no lock.
+            ended = self._inbox.ended
             assert ended is not None
             raise ended()
         return self.outcome == "ack"

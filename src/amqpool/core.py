@@ -122,7 +122,7 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
             if call is not None:
                 self._calls.append(call)
         if flush:
-            self._outbox.flush(short=call is None)
+            self._outbox.flush(short=call is None, patient=True)
 
     def _check(self) -> None:
         """Raise when the channel may not be used. Needs the channel lock."""
@@ -347,7 +347,6 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
             self._closed = True
             self._book.end()
             self._on_settled = None
-            self.inbox.wake()
 
     def _confirmed(self, event: Event) -> None:
         tag, multiple, *_ = decode_args("Lb", event)

@@ -11,7 +11,8 @@ the first of a burst are sent at once, and a pause, a flush or a turn with littl
 
 The outbox is bounded: a publish waits for room, with a deadline. Control frames (acks, replies,
 heartbeats) are tiny and always accepted. A write error ends the outbox; it is the I/O thread that
-then declares the connection lost, after it has read what the peer had still sent.
+then declares the connection lost, after it has read what the peer had still sent. Publishers wait
+for its word, so that they tell the broker's reason and not "Broken pipe", and all learn at once.
 
 Lock order: the outbox lock is a leaf, taken alone or under one channel lock. No send happens
 under it. It guards every attribute below it in `__init__`.
@@ -37,6 +38,10 @@ BURST_SENDS: Final = 16
 BURST_GAP: Final = 0.000_05
 #: The I/O thread found no more than this to send at once: not worth waking it.
 BURST_WORTH: Final = 3
+
+#: Seconds that a sender whose write failed waits for the I/O thread to find out why. It needs
+#: milliseconds.
+WHY: Final = 1.0
 
 #: The outbox belongs to nobody, to a caller that is sending, or to the I/O thread.
 _FREE, _CALLER, _IO = 0, 1, 2
@@ -119,7 +124,7 @@ class Outbox:
         half of it plus one message where that message alone is larger than half of it.
         """
         with self._lock:
-            if not self._refuses and self._full(len(data)):
+            if self._full(len(data)):
                 return None
             return self._append(data)
 
@@ -132,15 +137,18 @@ class Outbox:
             return flush
 
     def wait_room(self, size: int, deadline: float, waited: float) -> None:
-        """Wait until a message of `size` bytes has a chance. Raises PublishTimeout.
+        """Wait until a message of `size` bytes has a chance, or the connection is lost.
 
-        `deadline` in monotonic seconds; `waited` is the time allowed in all, for the text.
+        `deadline` in monotonic seconds; `waited` is the time allowed in all, for the text. Raises
+        PublishTimeout, and the connection's error when a write failed and nobody found out why.
         """
         with self._lock:
             self._waiting_room += 1
             try:
-                while self._full(size) and not self._refuses:
+                while self._full(size):
                     remaining = deadline - time.monotonic()
+                    if remaining <= 0 and self._refuses:
+                        raise self._lost()
                     if remaining <= 0:
                         raise PublishTimeout(self._why_full(waited))
                     self._room.wait(remaining)
@@ -154,11 +162,12 @@ class Outbox:
             if reason is None:
                 self._room.notify_all()
 
-    def flush(self, *, io: bool = False, short: bool = False) -> None:
+    def flush(self, *, io: bool = False, short: bool = False, patient: bool = False) -> None:
         """Send until nothing is left, the kernel is full, or it is another's turn.
 
         Called by whom `push` or `admit` made the sender, and by the I/O thread (`io`) when the
-        outbox is its own. Never blocks. Raises the connection's error when the send failed.
+        outbox is its own. Never blocks. Raises the connection's error when the send failed;
+        `patient` (never the I/O thread): once that thread has said why, WHY seconds at most.
         `short`: the caller goes on at once, so other threads need not run meanwhile. One that will
         wait for a confirm is better off if they do: what they append goes out with the next send.
         """
@@ -183,6 +192,8 @@ class Outbox:
             done = True
         except OSError as error:
             self.fail(error)
+            if patient:
+                self._wait_closed()
             raise self._lost() from error
         finally:
             # Also when this thread is interrupted: somebody must go on sending.
@@ -231,6 +242,15 @@ class Outbox:
             self._notify_all()
         self._wake_io()
 
+    def _wait_closed(self) -> None:
+        deadline = time.monotonic() + WHY
+        with self._lock:
+            while not self.closed:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return
+                self._room.wait(remaining)
+
     def close(self) -> None:
         """The connection is gone: forget what was not sent and wake everybody."""
         with self._lock:
@@ -242,6 +262,10 @@ class Outbox:
     # -- under the lock ----------------------------------------------------------------------
 
     def _full(self, size: int) -> bool:
+        """Whether a message of that size has to wait. Who is refused need not, but for the time
+        from a failed write until the I/O thread has said what became of the connection."""
+        if self._refuses:
+            return self.broken is not None and not self.closed
         if self.blocked is not None:
             return True
         pending = self._appended - self._taken

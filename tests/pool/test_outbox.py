@@ -250,7 +250,7 @@ def test_wait_sent_waits_for_its_mark_alone() -> None:
     assert outbox.wait_sent(outbox.mark, time.monotonic()) is True
 
 
-def test_a_failed_write_ends_the_outbox_and_wakes_everybody() -> None:
+def test_a_failed_write_ends_the_outbox_and_wakes_everybody_once_the_reason_is_known() -> None:
     outbox, kernel = make(room=0, limit=10)
     outbox.push(b"x" * 10)
     outbox.flush()
@@ -269,6 +269,11 @@ def test_a_failed_write_ends_the_outbox_and_wakes_everybody() -> None:
     kernel.error = BrokenPipeError(32, "Broken pipe")
     with pytest.raises(ConnectionLost):
         outbox.flush(io=True)
+    # The I/O thread reads on, for the broker may have said why.
+    assert outbox.admit(b"y") is None
+    waiters[0].join(0.05)
+    assert [waiter.is_alive() for waiter in waiters] == [True] * 5
+    outbox.close()
     for waiter in waiters:
         waiter.join(5)
         assert not waiter.is_alive()
@@ -276,6 +281,48 @@ def test_a_failed_write_ends_the_outbox_and_wakes_everybody() -> None:
     assert len({id(error) for error in errors}) == 5
     with pytest.raises(ConnectionLost):
         outbox.push(b"late")
+
+
+@pytest.mark.parametrize("how", ["send", "wait for room"])
+def test_who_cannot_send_tells_the_reason_that_the_io_thread_finds(how: str) -> None:
+    reasons = ["the connection broke"]
+    kernel = Kernel()
+    outbox = Outbox(kernel.send, kernel.wake, lambda: ConnectionLost(reasons[-1]), 1000)
+    kernel.error = BrokenPipeError(32, "Broken pipe")
+    told: list[str] = []
+
+    def publish() -> None:
+        try:
+            while outbox.admit(b"x") is None:
+                outbox.wait_room(1, time.monotonic() + 10, 10.0)
+            outbox.flush(patient=True)
+        except ConnectionLost as error:
+            told.append(error.reply_text)
+
+    if how == "wait for room":
+        outbox.fail(kernel.error)
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    thread.join(0.05)
+    assert told == []
+    reasons.append("CONNECTION_FORCED")
+    outbox.close()
+    thread.join(5)
+    assert told == ["CONNECTION_FORCED"]
+    assert kernel.wakes > 0
+
+
+def test_a_reason_that_nobody_finds_is_not_waited_for_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("amqpool.outbox.WHY", 0.02)
+    outbox, kernel = make()
+    kernel.error = BrokenPipeError(32, "Broken pipe")
+    assert outbox.admit(b"x")
+    with pytest.raises(ConnectionLost):
+        outbox.flush(patient=True)
+    with pytest.raises(ConnectionLost):
+        outbox.wait_room(1, time.monotonic() + 0.02, 0.02)
 
 
 def test_who_is_interrupted_between_two_sends_leaves_the_rest_to_the_io_thread(
@@ -314,6 +361,10 @@ def test_who_is_interrupted_in_the_midst_of_a_send_breaks_the_connection() -> No
         outbox.flush()
     assert str(outbox.broken) == "a thread was interrupted in the midst of a send"
     assert kernel.wakes == 1, "the I/O thread finds out"
+    assert outbox.admit(b"the next one") is None
+    with pytest.raises(ConnectionLost):
+        outbox.push(b"an ack")
+    outbox.close()
     with pytest.raises(ConnectionLost):
         outbox.admit(b"the next one")
 
