@@ -312,6 +312,8 @@ class ChannelPool:
         except BaseException:
             # Interrupted, and the channel is in no book: who waits gives its place up in time.
             slots.settling.setdefault(channel, time.monotonic())
+            if slots.buried:
+                self._freed(slots)
             raise
         if state is None:
             if not self._flush(slots, channel):

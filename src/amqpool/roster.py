@@ -314,7 +314,7 @@ class Roster:
         return bool(self.waiters) or slots.buried
 
     def freed(self, slots: Slots) -> Todo:
-        """A channel came into the free list: bury it, or call whoever waits for one."""
+        """A channel came into a book: bury it, or call whoever waits for one."""
         if slots.buried:
             self._bury(slots)
             return self.serve()

@@ -399,6 +399,28 @@ def test_an_interrupted_release_costs_no_place(at: str, monkeypatch: pytest.Monk
         assert not lease.release()
 
 
+def test_an_interrupted_release_of_a_lost_connection_is_counted(
+    monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
+        lease = pool.acquire()
+        peer.session().reset()
+        until(lambda: not pool.connected)
+        # Also the last word on it is said: nobody will look into that connection's books again.
+        until(lambda: lease.slots.buried)
+
+        def interrupt(*_args: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(lease.channel, "flush", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lease.release()
+        assert not lease.slots.settling
+        assert counts(pool, Stats.CHANNELS_DIED, Stats.OPEN) == {"channels_died": 1, "open": 0}
+        with pool.lease(5):
+            assert counts(pool, Stats.CHANNELS_DIED, Stats.OPEN) == {"channels_died": 1, "open": 1}
+
+
 # -- recovery ------------------------------------------------------------------------------------
 
 
