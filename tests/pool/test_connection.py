@@ -366,6 +366,26 @@ def test_the_brokers_reason_reaches_everybody() -> None:
         session.wait_for(c.Connection.CloseOk)
 
 
+def test_publishers_tell_the_brokers_reason_too_whose_writes_fail(crowd: Any) -> None:
+    """It says Close and hangs up: the next write is a broken pipe, and that is no reason."""
+    with Peer() as peer, connected(peer) as connection:
+        channels = [connection.channel() for _ in range(20)]
+        session = peer.session()
+
+        def publish(number: int) -> None:
+            while True:
+                channels[number].basic_publish(amqp.Message("x"), routing_key="q")
+
+        threads = crowd(20, publish)
+        threads.go()
+        session.wait(lambda: len(session.published) > 100)
+        session.send(0, c.Connection.Close(320, "CONNECTION_FORCED - maintenance", 0, 0))
+        session.close()
+        threads.join()
+        told = [(type(error), error.reply_code) for error in threads.errors]
+        assert told == [(ConnectionLost, 320)] * 20
+
+
 def test_what_was_sent_before_a_reset_is_still_dispatched() -> None:
     with Peer() as peer, connected(peer) as connection:
         channel = connection.channel()
