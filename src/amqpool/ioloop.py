@@ -150,6 +150,15 @@ class IoLoop:
             raise ConnectionLost("the broker ended the connection without a Close")
         self._last_received = time.monotonic()
         self._end += count
+        if self._end >= self._parser.needs:
+            self._parse()
+        if self._end == len(self._buffer):
+            # A frame larger than the buffer; the parser bounds it by the negotiated frame_max.
+            self._buffer.extend(bytes(self._parser.frame_max + FRAME_OVERHEAD))
+        return True
+
+    def _parse(self) -> None:
+        """The whole frames that are here go to the connection."""
         # One copy of all of it, so that each payload is one more and not two.
         with memoryview(self._buffer) as view:
             data = bytes(view[: self._end])
@@ -162,10 +171,6 @@ class IoLoop:
         if used:
             self._end -= used
             self._buffer[: self._end] = data[used:]
-        if self._end == len(self._buffer):
-            # A frame larger than the buffer; the parser bounds it by the negotiated frame_max.
-            self._buffer.extend(bytes(self._parser.frame_max + FRAME_OVERHEAD))
-        return True
 
     def _last_words(self) -> None:
         """A write failed: read what the peer had sent before, then call the connection lost."""

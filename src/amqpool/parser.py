@@ -74,6 +74,8 @@ class FrameParser:
 
     def __init__(self, frame_max: int, content_max: int, channels: Container[int]) -> None:
         self.frame_max = frame_max
+        #: Bytes of the frame that the last data ended in, of which the rest is to come; 0: unknown.
+        self.needs = 0
         self._content_max = content_max
         self._channels = channels
         self._contents: dict[int, _Content] = {}
@@ -84,6 +86,7 @@ class FrameParser:
         Raises FrameError. What stood before the malformed frame is in `batch` by then.
         """
         position, end = 0, len(data)
+        self.needs = 0
         limit = self.frame_max - FRAME_OVERHEAD
         while end - position >= 7:
             kind, channel, size = _FRAME(data, position)
@@ -95,6 +98,7 @@ class FrameParser:
                 # A wrong type is refused now: it may never become a whole frame.
                 if kind not in _KINDS:
                     raise self._refused(data, position, kind, size)
+                self.needs = stop + 1 - position
                 break
             if data[stop] != FRAME_END:
                 raise _malformed(f"frame of {size} bytes ends with {data[stop]:#04x}, not 0xce")

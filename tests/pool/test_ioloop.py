@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -86,3 +87,31 @@ def test_a_wake_after_the_end_is_harmless(rig: Rig) -> None:
     assert rig.loop.join(5)
     rig.loop.wake()
     rig.loop.stop()
+
+
+def test_a_frame_that_trickles_in_is_looked_at_twice_and_not_at_each_byte(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a peer could make every byte cost as much as the frame is long."""
+    looks: list[int] = []
+    parse = rig.loop._parser.parse
+
+    def counted(data: bytes, batch: Batch) -> int:
+        looks.append(len(data))
+        return parse(data, batch)
+
+    monkeypatch.setattr(rig.loop._parser, "parse", counted)
+    whole = struct.pack(">BHIHH", 1, 1, 3004, 60, 80) + bytes(3000) + b"\xce"
+    after = pamqp.frame.marshal(c.Basic.Nack(1), 1)
+    for at in range(0, len(whole) - 1, 10):
+        rig.peer.sendall(whole[at : min(at + 10, len(whole) - 1)])
+        assert rig.loop._read_once()
+    assert (looks, rig.ear.said) == ([10], [])
+    rig.peer.sendall(whole[-1:] + after[:3])
+    assert rig.loop._read_once()
+    assert rig.ear.said == [(60, 80)]
+    rig.peer.sendall(after[3:])
+    assert rig.loop._read_once()
+    assert rig.ear.said == [(60, 80), (60, 120)]
+    assert looks == [10, len(whole) + 3, len(after)]
+    rig.loop.start("amqpool-io-test")
