@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's business, and no property of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: What a test of the corpus calls a token that is not for the source that is here.
 STALE_TOKEN = "stale token"
