@@ -1,8 +1,10 @@
 """Let through so many bytes a second, in each direction of each connection.
 
 A token bucket that begins empty: from the beginning on, never more than rate times the time went
-out. What waits is bounded by the link's high-water mark, and then the source is no longer read.
-It prevents a client from buffering without bound, or from timing out what still makes progress.
+out. Once it is empty it fills up to its half before more goes out: else each look at it would find
+another byte, and the bytes would go out one by one. What waits is bounded by the link's high-water
+mark, and then the source is no longer read. It prevents a client from buffering without bound, or
+from timing out what still makes progress.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class _Bucket(Shape):
         super().__init__(owner)
         self._rate = owner.rate
         self._most = max(1.0, owner.rate * SAVED)
+        self._least = max(1.0, self._most / 2)
+        self._filling = True
         self._tokens = 0.0
         self._filled = 0.0
 
@@ -50,11 +54,14 @@ class _Bucket(Shape):
     def limit(self, sent: int, now: float) -> int:
         self._tokens = min(self._most, self._tokens + (now - self._filled) * self._rate)
         self._filled = now
-        return sent + int(self._tokens)
+        if self._tokens >= self._least:
+            self._filling = False
+        return sent if self._filling else sent + int(self._tokens)
 
     def gone(self, size: int, now: float) -> None:
         self._tokens -= size
+        if self._tokens < 1.0:
+            self._filling = True
 
     def wake(self, now: float) -> float | None:
-        # Half a bucket, not one byte: a wake-up costs more than a byte is worth.
-        return now + max(1.0, self._most / 2 - self._tokens) / self._rate
+        return now + max(1.0, self._least - self._tokens) / self._rate
