@@ -43,7 +43,7 @@ class TwoReconnect(Mutant):
     load = "10x60x10"
     rises = ("leaks",)
     bounds = HASTY
-    pause = 0.003
+    pause = 0.01
 
     def mutate(self) -> None:
         running: set[Any] = set()
