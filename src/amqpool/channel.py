@@ -121,8 +121,7 @@ class SharedChannel(ChannelCore):
         while True:
             confirmation = None
             with inbox.lock:
-                if inbox.ended is not None or inbox.parked:
-                    self._check()
+                self._check()
                 held = not self.active or len(book.open) >= MAX_OUTSTANDING
                 flush = None if held else outbox.admit(data)
                 if flush is not None:
