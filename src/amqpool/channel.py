@@ -71,12 +71,13 @@ class SharedChannel(ChannelCore):
         `deadline` in monotonic seconds. Raises OperationTimeout, ConnectionLost, and the broker's
         own error.
         """
+        frames = method_frame(self.channel_id, spec.Channel.Open, b"\0")
         calls = [Call((spec.Channel.OpenOk,))]
-        self._send(method_frame(self.channel_id, spec.Channel.Open, b"\0"), calls[0])
         if self.connection.confirms:
+            frames += method_frame(self.channel_id, spec.Confirm.Select, b"\0")
             calls.append(Call((spec.Confirm.SelectOk,)))
-            self._send(method_frame(self.channel_id, spec.Confirm.Select, b"\0"), calls[1])
             self._confirming = True
+        self._send(frames, *calls)
         for call in calls:
             self._reply(call, max(0.0, deadline - time.monotonic()), False)
 

@@ -219,7 +219,7 @@ class SharedConnection(OneReader):
         frame_max = min(frame_max, self.frame_max) if frame_max else self.frame_max
         super()._on_tune(channel_max, frame_max, server_heartbeat, argsig)
         self._parser.frame_max = self.frame_max
-        if self._loop is not None:
+        if self._loop is not None and self.heartbeat:
             self._loop.heartbeat = float(self.heartbeat)
             self._loop.wake()
 
@@ -299,13 +299,19 @@ class SharedConnection(OneReader):
         callback: Callable[[], object] | None = None,
         returns_tuple: bool = False,
     ) -> None:
-        """Send a method of the connection class. Raises ConnectionLost."""
+        """Send a method of the connection class, together with what `callback` sends.
+
+        Raises ConnectionLost.
+        """
         if wait is not None or content is not None:
             raise NotImplementedError("no call on channel 0 waits; close() has its own way")
-        if self.outbox.push(method_frame(0, sig, dumps(format, args) if format else b"")):
-            self.outbox.flush()
-        if callback is not None:
-            callback()
+        flush = self.outbox.push(method_frame(0, sig, dumps(format, args) if format else b""))
+        try:
+            if callback is not None:
+                callback()
+        finally:
+            if flush:
+                self.outbox.flush()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was published so far is with the kernel; False after `timeout`."""
