@@ -15,6 +15,7 @@ here has a lock: `channels` is a dict whose single steps are atomic.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -84,6 +85,7 @@ class SharedConnection(OneReader):
         prefetch: int = 100,
         confirms: bool = False,
         generation: int = 1,
+        own_thread: bool = True,
         frame_max: int = FRAME_MAX,
         channel_max: int = CHANNEL_MAX,
         on_lost: Callable[[SharedConnection], object] | None = None,
@@ -99,6 +101,7 @@ class SharedConnection(OneReader):
         self.inbox = Inbox(EVENTS_BYTES)
         self._numbers = ChannelNumbers()
         self._on_lost = on_lost
+        self._own_thread = own_thread
         self._heard: Sig | None = None
         self._close_sent = False
         self._dying = False
@@ -145,6 +148,9 @@ class SharedConnection(OneReader):
         try:
             self._dial()
             while not self._handshake_complete:
+                if not self._own_thread:
+                    assert self._loop is not None
+                    self._loop.serve(self._has_event, deadline)
                 event = self.inbox.take(None, deadline)
                 assert event is not None
                 try:
@@ -189,13 +195,25 @@ class SharedConnection(OneReader):
             raise self._aborted_error()
         self._loop = IoLoop(self, self._wire, self.outbox, self._parser)
         flush_at_exit(self)
-        try:
-            self._loop.start(f"amqpool-io-{self.generation}")
-        except RuntimeError as error:
-            self._loop = None
-            raise ConnectionLost(f"no thread for the connection: {error}") from error
+        if self._own_thread:
+            try:
+                self._loop.start(f"amqpool-io-{self.generation}")
+            except RuntimeError as error:
+                self._loop = None
+                raise ConnectionLost(f"no thread for the connection: {error}") from error
         if self._aborted:
             raise self._aborted_error()
+
+    def _has_event(self) -> bool:
+        return self.inbox.ready
+
+    def serve(self) -> None:
+        """Be the I/O thread of this connection until it is lost.
+
+        Without `own_thread` whoever connected it calls this, at once: nobody else reads.
+        """
+        assert self._loop is not None
+        self._loop.serve()
 
     def abort(self) -> None:
         """End a connection attempt that another thread makes, or the connection, at once."""
@@ -221,7 +239,8 @@ class SharedConnection(OneReader):
         self._parser.frame_max = self.frame_max
         if self._loop is not None and self.heartbeat:
             self._loop.heartbeat = float(self.heartbeat)
-            self._loop.wake()
+            if self._own_thread:
+                self._loop.wake()
 
     # -- state -------------------------------------------------------------------------------
 
@@ -475,6 +494,9 @@ class SharedConnection(OneReader):
         self._end(_closed_here)
         if self._loop is not None:
             self._loop.stop()
+            if self._loop.thread is threading.current_thread():
+                # Nobody else would close the socket.
+                self._loop.serve()
             clean = self._loop.join(max(0.0, deadline - time.monotonic())) and clean
         return clean
 

@@ -5,11 +5,16 @@ socket. It never runs user code, never waits for a caller and never decodes argu
 that an application does can keep it from answering a heartbeat or a Close. What it reads goes, one
 batch per read, to the connection, which sorts it into the channels' inboxes.
 
+It is a thread that does nothing else (`start`), or the one that connected (`serve`): the pool's
+thread connects, serves, and connects again. To start another, and to hand it each step of the
+handshake, takes as long as a round trip on a fast network (docs/speed.md).
+
 `wake` and `stop` may be called from any thread.
 """
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
@@ -61,17 +66,26 @@ class IoLoop:
         self._wake_in.setblocking(False)
         # Guards the waker against a wake-up after its descriptors were given back. A leaf.
         self._wake_lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+        self._poll = select.poll()
+        self._poll.register(self._wake_out.fileno(), select.POLLIN)
+        self._wire_fd = wire.fileno()
+        self._poll.register(self._wire_fd, select.POLLIN)
+        self._writing = False
+        #: The thread that serves the connection: who made this, unless `start` makes another.
+        self.thread = threading.current_thread()
+        self._started = False
+        # The socket is closed, and the connection served no more.
+        self._over = threading.Event()
 
     def start(self, name: str) -> None:
-        """Start the thread. Raises RuntimeError when the system has none left."""
-        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        """Serve in a thread that does nothing else. Raises RuntimeError when there is none left."""
+        self.thread = threading.Thread(target=self.serve, name=name, daemon=True)
+        self._started = True
         try:
-            thread.start()
+            self.thread.start()
         except RuntimeError:
             self._close()
             raise
-        self.thread = thread
 
     def wake(self) -> None:
         """End the current poll. Who wakes it goes on: meanwhile there may be more to send."""
@@ -88,17 +102,34 @@ class IoLoop:
         self.wake()
 
     def join(self, timeout: float) -> bool:
-        """Whether the thread has ended within `timeout` seconds (True within itself)."""
-        if self.thread is None or self.thread is threading.current_thread():
+        """Whether the socket is closed, and a thread of its own gone, within `timeout` seconds.
+
+        True within the thread that serves it.
+        """
+        if self.thread is threading.current_thread():
             return True
-        self.thread.join(timeout)
-        return not self.thread.is_alive()
+        deadline = time.monotonic() + timeout
+        if not self._over.wait(timeout):
+            return False
+        if self._started:
+            self.thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._started or not self.thread.is_alive()
 
     # -- the thread --------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def serve(self, until: Callable[[], bool] | None = None, deadline: float = math.inf) -> None:
+        """Read and send, in `self.thread`, until the connection is lost; then close the socket.
+
+        Or until `until()` holds or the deadline (monotonic seconds) has passed: then this may be
+        called again. When it was stopped it only closes the socket.
+        """
+        over = True
         try:
-            self._loop()
+            while not self._stopping:
+                if until is not None and (until() or time.monotonic() >= deadline):
+                    over = False
+                    return
+                self._turn(deadline)
         except ConnectionLost as error:
             # One instance per raise: only what it says is kept, not the instance.
             self._handler.on_lost(_again(error))
@@ -107,30 +138,27 @@ class IoLoop:
             self._handler.on_lost(_failed(f"the I/O thread failed: {error!r}"))
             raise
         finally:
-            self._outbox.wait_idle(time.monotonic() + SENDER_LEAVES)
-            self._close()
+            if over:
+                self._outbox.wait_idle(time.monotonic() + SENDER_LEAVES)
+                self._close()
 
-    def _loop(self) -> None:
-        poll = select.poll()
-        wire_fd = self._wire.fileno()
-        poll.register(self._wake_out.fileno(), select.POLLIN)
-        writing = False
-        poll.register(wire_fd, select.POLLIN)
-        while not self._stopping:
-            if writing != self._outbox.wants_io:
-                writing = not writing
-                poll.modify(wire_fd, select.POLLIN | (select.POLLOUT if writing else 0))
-            for fd, events in poll.poll(self._poll_timeout()):
-                if fd != wire_fd:
-                    self._drain_waker()
-                    continue
-                if events & ~select.POLLOUT:
-                    self._read()
-                if events & select.POLLOUT and self._outbox.wants_io:
-                    self._flush(io=True)
-            if self._outbox.broken is not None and not self._stopping:
-                self._last_words()
-            self._beat()
+    def _turn(self, deadline: float) -> None:
+        """One poll, what it brought, and the beat if it is due."""
+        if self._writing != self._outbox.wants_io:
+            self._writing = not self._writing
+            events = select.POLLIN | (select.POLLOUT if self._writing else 0)
+            self._poll.modify(self._wire_fd, events)
+        for fd, events in self._poll.poll(self._poll_timeout(deadline)):
+            if fd != self._wire_fd:
+                self._drain_waker()
+                continue
+            if events & ~select.POLLOUT:
+                self._read()
+            if events & select.POLLOUT and self._outbox.wants_io:
+                self._flush(io=True)
+        if self._outbox.broken is not None and not self._stopping:
+            self._last_words()
+        self._beat()
 
     def _read(self) -> None:
         self._read_once()
@@ -187,18 +215,19 @@ class IoLoop:
         except ConnectionLost:
             pass  # the outbox is broken now; the loop reads the last words, then gives up
 
-    def _poll_timeout(self) -> float:
-        """Milliseconds until the next beat is due."""
-        if not self.heartbeat:
-            return IDLE_POLL * 1000
+    def _poll_timeout(self, deadline: float) -> float:
+        """Milliseconds until the next beat is due, or the deadline."""
         now = time.monotonic()
-        due = min(
-            self._outbox.last_sent + self.heartbeat / 2, self._last_received + 2 * self.heartbeat
-        )
-        # While bytes are stuck no beat can be sent: then only the peer's silence counts.
-        if self._outbox.pending:
-            due = max(due, now + self.heartbeat / 4)
-        return max(0.0, due - now) * 1000 + 1
+        due = now + IDLE_POLL
+        if self.heartbeat:
+            due = min(
+                self._outbox.last_sent + self.heartbeat / 2,
+                self._last_received + 2 * self.heartbeat,
+            )
+            # While bytes are stuck no beat can be sent: then only the peer's silence counts.
+            if self._outbox.pending:
+                due = max(due, now + self.heartbeat / 4)
+        return max(0.0, min(due, deadline) - now) * 1000 + 1
 
     def _beat(self) -> None:
         if not self.heartbeat:
@@ -226,6 +255,7 @@ class IoLoop:
         with self._wake_lock:
             self._wake_in.close()
         self._wake_out.close()
+        self._over.set()
 
 
 def _reason(error: OSError) -> str:

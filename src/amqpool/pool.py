@@ -5,11 +5,14 @@ Who gets what is decided by the roster (roster.py) under the pool lock; what fol
 (open a channel, close one, start a recovery) is done here, without the lock. So no thread ever
 waits for the network because another one does.
 
-A connection that is lost takes its channels along. Whoever next needs one starts a recovery, or
-joins the one that runs (recovery.py): at most one runs, however many ask.
+A connection that is lost takes its channels along. Where a lease of it is out, or somebody waits
+for one, it is recovered at once; else whoever next needs a channel starts the recovery, or joins
+the one that runs (recovery.py): at most one runs, however many ask. The pool has one thread, which
+connects, serves the connection as its I/O thread, and connects again.
 
 Lock: the pool lock, never held together with another. It guards the roster (which says what of it
-needs none), `_host`, `_round` and `_round_thread`; no I/O, no user code and no other lock under it.
+needs none), `_host`, `_round`, `_thread` and `_serving`; no I/O, no user code and no other lock
+under it.
 """
 
 from __future__ import annotations
@@ -106,7 +109,9 @@ class ChannelPool:
         # The endpoint that answered last is asked first.
         self._host = 0
         self._round: Round | None = None
-        self._round_thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+        # The thread serves a connection, and will run the round that is wanted next.
+        self._serving = False
 
     # -- what a caller sees ------------------------------------------------------------------
 
@@ -364,9 +369,12 @@ class ChannelPool:
     # -- deciding and doing ------------------------------------------------------------------
 
     def _decided(self, todo: Todo) -> Todo:
-        """A wanted connection becomes a recovery, if none runs. Needs the pool lock."""
+        """A wanted connection becomes a recovery, if none runs. Needs the pool lock.
+
+        The pool's thread runs it, once it has done with the connection before.
+        """
         if todo.recover and self._round is None:
-            todo.start = self._round = Round(
+            self._round = Round(
                 self._connector,
                 hosts=[str(each) for each in self._endpoints],
                 first=self._host,
@@ -374,6 +382,8 @@ class ChannelPool:
                 rng=self._rng,
                 finished=self._recovered,
             )
+            if not self._serving:
+                todo.start = self._round
         return todo
 
     def _do(self, todo: Todo) -> None:
@@ -383,13 +393,46 @@ class ChannelPool:
             self._start(todo.start)
 
     def _start(self, recovery: Round) -> None:
-        thread = threading.Thread(target=recovery.run, name="amqpool-recovery", daemon=True)
+        thread = threading.Thread(
+            target=self._serve, args=(recovery,), name="amqpool-recovery", daemon=True
+        )
         with self._lock:
-            self._round_thread = thread
+            self._thread = thread
         try:
             thread.start()
         except RuntimeError as error:
             recovery.give_up(f"no thread for the recovery: {error}")
+
+    def _serve(self, recovery: Round) -> None:
+        """The pool's thread: connect, serve the connection, and again while one is wanted."""
+        following: Round | None = recovery
+        while following is not None:
+            following = self._serve_one(following)
+
+    def _serve_one(self, recovery: Round) -> Round | None:
+        """One round and its connection until it is lost; returns the round that is wanted next."""
+        thread = threading.current_thread()
+        thread.name = "amqpool-recovery"
+        recovery.run()
+        connection = recovery.connection
+        if connection is None:
+            return None
+        thread.name = f"amqpool-io-{connection.generation}"
+        try:
+            connection.serve()
+        except BaseException:
+            # A defect of ours ends this thread: another one recovers.
+            following = self._served()
+            if following is not None:
+                self._start(following)
+            raise
+        return self._served()
+
+    def _served(self) -> Round | None:
+        """The connection is lost and the pool's thread free: the round that it runs next."""
+        with self._lock:
+            self._serving = False
+            return self._round
 
     def _connector(self, host: int, seconds: float) -> SharedConnection:
         endpoint = self._endpoints[host]
@@ -404,12 +447,13 @@ class ChannelPool:
             ssl=tls,
             connect_timeout=min(self._connect_timeout, seconds),
             generation=self._roster.slots.generation + 1,
+            own_thread=False,
             on_lost=self._lost,
             **self._options,
         )
 
     def _recovered(self, recovery: Round) -> None:
-        """A round has ended, well or not (called by its thread)."""
+        """A round has ended, well or not (called by the pool's thread)."""
         connection = recovery.connection
         with self._lock:
             self._round = None
@@ -420,6 +464,7 @@ class ChannelPool:
                 todo = book.serve()
             elif connection is not None:
                 self._host = recovery.host
+                self._serving = True
                 todo = self._decided(book.connected(connection))
             else:
                 todo = book.failed(recovery)
@@ -428,7 +473,7 @@ class ChannelPool:
             connection.abort()
 
     def _lost(self, connection: SharedConnection) -> None:
-        """A connection is gone (called by its I/O thread)."""
+        """A connection is gone (called by whoever found out, once)."""
         with self._lock:
             todo = self._decided(self._roster.lost(connection))
         self._do(todo)
@@ -524,7 +569,7 @@ class ChannelPool:
             # Also one that another thread is just about to start: it ends as soon as it begins.
             clean = recovery.wait(deadline) and clean
         with self._lock:
-            thread = self._round_thread
+            thread = self._thread
         if thread is not None and thread.ident is not None:
             thread.join(max(0.0, deadline - time.monotonic()))
             clean = clean and not thread.is_alive()

@@ -1,7 +1,7 @@
 """Recovery: who connects, when, and how often.
 
-A `Round` is one recovery: one thread that tries to connect until it succeeds, its deadline passes,
-or it is cancelled. The pool starts at most one at a time, however many threads ask, and whoever
+A `Round` is one recovery: the pool's thread tries to connect until it succeeds, its deadline
+passes, or it is cancelled. There is at most one at a time, however many threads ask, and whoever
 waits for it waits on the round's own result. A result that the rounds share is how one round's
 error ends up in the next.
 
@@ -31,7 +31,7 @@ LONGEST_PAUSE: Final = 5.0
 #: Jitter: a pause is between half and all of its nominal length.
 JITTER: Final = 0.5
 
-#: A failed attempt's I/O thread is given this long (seconds) to end; it needs milliseconds.
+#: A failed attempt's socket is given this long (seconds) to be closed; it needs milliseconds.
 LEAVE: Final = 1.0
 
 #: Makes a connection: index of the host, seconds for it. It returns an unconnected one, so that
@@ -40,7 +40,7 @@ Connector = Callable[[int, float], SharedConnection]
 
 
 class Round:
-    """One recovery, run by `run()` in its own thread.
+    """One recovery, run by `run()` in the pool's thread, which then serves the connection.
 
     `hosts` are their names, as they are told; the one with the index `first` is asked first.
     """

@@ -349,10 +349,15 @@ class Roster:
 
     def lost(self, connection: SharedConnection) -> Todo:
         """The connection is gone, and the channels that nobody holds with it."""
-        if self.slots.connection is not connection:
+        slots = self.slots
+        if slots.connection is not connection:
             return NOTHING
-        self._bury(self.slots)
-        return self.serve()
+        self._bury(slots)
+        todo = self.serve()
+        # Who holds a lease of it will want another.
+        if not self.closed and any(each.slots is slots for each in list(self.leases.values())):
+            todo.recover = True
+        return todo
 
     def _bury(self, slots: Slots) -> None:
         # In this order: who puts a channel back does so first, and then looks here.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from amqpool.ioloop import IoLoop
 from amqpool.outbox import Outbox
 from amqpool.parser import Batch, FrameParser
 from amqpool.wire import Wire
+from tests.pool.peer import DEADLINE
 
 
 class Ear:
@@ -79,6 +81,36 @@ def test_a_defect_of_ours_wakes_everybody_and_is_not_hidden(rig: Rig) -> None:
     rig.peer.sendall(pamqp.frame.marshal(c.Basic.Ack(1, False), 1))
     assert rig.ear.lost.wait(5)
     assert rig.ear.said == ["the I/O thread failed: ZeroDivisionError('a defect')"]
+
+
+def test_who_made_it_may_serve_it_in_turns(rig: Rig) -> None:
+    rig.peer.sendall(pamqp.frame.marshal(c.Basic.Ack(1, False), 1))
+    rig.loop.serve(lambda: bool(rig.ear.said), time.monotonic() + DEADLINE)
+    assert rig.ear.said == [(60, 80)]
+    rig.peer.sendall(pamqp.frame.marshal(c.Basic.Nack(1), 1))
+    rig.loop.serve(lambda: len(rig.ear.said) == 2, time.monotonic() + DEADLINE)
+    assert rig.ear.said == [(60, 80), (60, 120)]
+    rig.peer.close()
+    rig.loop.serve()
+    assert rig.ear.said[2:] == ["the broker ended the connection without a Close"]
+    assert rig.wire.fileno() == -1, "the socket is closed"
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_deadline_ends_a_turn_also_where_a_beat_is_due_later(rig: Rig, stuck: bool) -> None:
+    rig.loop.heartbeat = 600.0
+    if stuck:
+        # Bytes that nobody sends: the beat is put off.
+        rig.outbox.push(b"x")
+    began = time.monotonic()
+    rig.loop.serve(lambda: False, began + 0.05)
+    assert 0.05 <= time.monotonic() - began < DEADLINE
+    assert rig.wire.fileno() != -1, "it may be served on"
+    rig.outbox.close()
+    rig.outbox.flush()
+    rig.loop.stop()
+    rig.loop.serve()
+    assert rig.wire.fileno() == -1
 
 
 def test_a_wake_after_the_end_is_harmless(rig: Rig) -> None:

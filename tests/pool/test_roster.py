@@ -122,7 +122,7 @@ def test_a_story() -> None:
     assert gauges(roster) == (1, 0, 0, 1)
 
     connection.connected = False
-    assert not roster.lost(connection).recover
+    assert roster.lost(connection).recover, "who holds a lease of it will want another"
     fourth = waiter()
     assert roster.join(fourth, front=False).recover
     roster.failed(object())  # type: ignore[arg-type]
@@ -132,6 +132,7 @@ def test_a_story() -> None:
     again: Any = Connection(2)
     roster.connected(again)
     assert (fifth.given, fifth.slots) == (OPEN, roster.slots)
+    assert not roster.lost(connection).recover, "that is known"
     assert roster.end(three), "a lease of the lost connection ends quietly"
     roster.free(three.slots, Stats.CHANNELS_DIED)
     assert gauges(roster) == (0, 0, 0, 1)
@@ -144,6 +145,36 @@ def test_a_story() -> None:
     counters = roster.stats()
     assert (counters[Stats.LEASES], counters[Stats.RELEASES]) == (3, 3)
     assert (counters[Stats.RECOVERIES], counters[Stats.RECOVERY_FAILURES]) == (1, 1)
+
+
+def test_only_a_lease_of_the_lost_connection_itself_asks_for_another() -> None:
+    """Else a broker that drops each connection at once would be dialled without a pause, by a
+    lease that somebody forgot."""
+    roster = new(2)
+    first, second, third = (Connection(number) for number in (1, 2, 3))
+    waiting = waiter()
+    roster.join(waiting, front=False)
+    roster.connected(first)  # type: ignore[arg-type]
+    lease = take(roster, waiting)
+    for lost, following, wanted in ((first, second, True), (second, third, False)):
+        lost.connected = False
+        assert roster.lost(lost).recover is wanted  # type: ignore[arg-type]
+        roster.connected(following)  # type: ignore[arg-type]
+    assert roster.end(lease)
+    third.connected = False
+    assert not roster.lost(third).recover  # type: ignore[arg-type]
+
+
+def test_a_closed_roster_asks_for_no_connection() -> None:
+    roster = new(1)
+    connection = Connection(1)
+    waiting = waiter()
+    roster.join(waiting, front=False)
+    roster.connected(connection)  # type: ignore[arg-type]
+    take(roster, waiting)
+    roster.close()
+    connection.connected = False
+    assert not roster.lost(connection).recover  # type: ignore[arg-type]
 
 
 def test_who_runs_may_overtake_who_waits_but_not_for_long() -> None:
