@@ -142,7 +142,8 @@ class SharedConnection(OneReader):
 
         Raises ConnectionLost (also when nobody listens), FrameError for a peer that is no broker,
         LoginRefused for a wrong user, password or virtual host. Name resolution is the system's and
-        has its own time.
+        has its own time. Without `own_thread` this thread goes on with `serve`, or, when this
+        raised, with `close`.
         """
         deadline = time.monotonic() + self.connect_timeout
         try:

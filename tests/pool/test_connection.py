@@ -13,9 +13,11 @@ from typing import Any
 
 import amqp
 import pamqp.commands as c
+import pamqp.frame
 import pytest
 
 from amqpool import (
+    ChannelPool,
     ConnectionLost,
     DrainTimeout,
     FrameError,
@@ -24,6 +26,7 @@ from amqpool import (
     PublishTimeout,
     SharedConnection,
 )
+from amqpool.wire import Wire
 from tests.pool.peer import Peer, Session, start
 
 Until = Callable[[Callable[[], Any]], None]
@@ -37,6 +40,16 @@ def connected(peer: Peer, **options: Any) -> Iterator[SharedConnection]:
         yield connection
     finally:
         connection.close(2.0)
+
+
+def frames(data: bytes) -> list[Any]:
+    """What the bytes of one send hold."""
+    found = []
+    while data:
+        used, _, frame = pamqp.frame.unmarshal(data)
+        found.append(frame)
+        data = data[used:]
+    return found
 
 
 def test_it_opens_works_and_closes_in_order() -> None:
@@ -71,6 +84,26 @@ def test_the_smaller_limit_of_the_two_holds() -> None:
             connection.channel()
         with pytest.raises(amqp.exceptions.ResourceError, match="all 5 channel numbers"):
             connection.channel()
+
+
+def test_what_need_not_wait_for_an_answer_leaves_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each send wakes the broker: tune-ok with open, channel.open with confirm.select."""
+    sent: list[bytes] = []
+    send = Wire.send
+
+    def noted(self: Wire, data: bytes) -> int:
+        sent.append(bytes(data))
+        return send(self, data)
+
+    monkeypatch.setattr(Wire, "send", noted)
+    monkeypatch.setattr(Wire, "send_short", noted)
+    with Peer() as peer, ChannelPool(peer.url, size=1, confirms=True) as pool:
+        with pool.lease():
+            pass
+        names = [[type(frame).__name__ for frame in frames(each)] for each in sent]
+    assert names == [["StartOk"], ["TuneOk", "Open"], ["Open", "Select"]]
 
 
 def test_a_failing_open_has_no_keyerror_none_in_its_context() -> None:
@@ -108,6 +141,21 @@ def test_a_certain_number() -> None:
 
 
 # -- peers that are no good ---------------------------------------------------------------------
+
+
+@pytest.fixture(params=[True, False], ids=["own-thread", "served-here"])
+def dial(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Connect, in either of the two ways; who serves the connection itself has to close it."""
+
+    def connect(host: str, **options: Any) -> None:
+        connection = SharedConnection(host, own_thread=request.param, **options)
+        try:
+            connection.connect()
+        finally:
+            if not request.param:
+                assert connection.close(2.0)
+
+    return connect
 
 
 def say(*data: bytes) -> Callable[[Session], object]:
@@ -176,11 +224,14 @@ def nested_tables(depth: int) -> bytes:
     ],
 )
 def test_a_peer_that_is_no_broker_is_told_apart(
-    script: Callable[[Session], object], error: type[Exception], says: str
+    dial: Callable[..., None],
+    script: Callable[[Session], object],
+    error: type[Exception],
+    says: str,
 ) -> None:
     with Peer(script) as peer:
         with pytest.raises(error, match=says) as caught:
-            SharedConnection(peer.host, connect_timeout=5.0).connect()
+            dial(peer.host, connect_timeout=5.0)
         assert type(caught.value) is error
 
 
@@ -192,15 +243,17 @@ def test_a_peer_that_is_no_broker_is_told_apart(
         lambda s: (s.send_raw(struct.pack(">BHI", 1, 0, 100)), s.exactly(10**6)),
     ],
 )
-def test_silence_ends_at_the_connect_timeout(script: Callable[[Session], object]) -> None:
+def test_silence_ends_at_the_connect_timeout(
+    dial: Callable[..., None], script: Callable[[Session], object]
+) -> None:
     with Peer(script) as peer:
         began = time.monotonic()
         with pytest.raises(ConnectionLost, match=r"did not open the connection within 0\.20 s"):
-            SharedConnection(peer.host, connect_timeout=0.2).connect()
+            dial(peer.host, connect_timeout=0.2)
         assert 0.2 <= time.monotonic() - began < 2.0
 
 
-def test_a_drip_does_not_stretch_the_connect_timeout() -> None:
+def test_a_drip_does_not_stretch_the_connect_timeout(dial: Callable[..., None]) -> None:
     stop = threading.Event()
 
     def drip(session: Session) -> None:
@@ -210,20 +263,20 @@ def test_a_drip_does_not_stretch_the_connect_timeout() -> None:
     with Peer(drip) as peer:
         began = time.monotonic()
         with pytest.raises(ConnectionLost, match="did not open"):
-            SharedConnection(peer.host, connect_timeout=0.3).connect()
+            dial(peer.host, connect_timeout=0.3)
         assert time.monotonic() - began < 2.0
         stop.set()
 
 
-def test_nobody_there() -> None:
+def test_nobody_there(dial: Callable[..., None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionLost, match="refused"):
-        SharedConnection(f"127.0.0.1:{port}").connect()
+        dial(f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("code", [403, 530])
-def test_a_refused_login_says_what_the_broker_said(code: int) -> None:
+def test_a_refused_login_says_what_the_broker_said(dial: Callable[..., None], code: int) -> None:
     def refuse(session: Session) -> None:
         session.exactly(8)
         session.send(0, start())
@@ -233,14 +286,15 @@ def test_a_refused_login_says_what_the_broker_said(code: int) -> None:
 
     with Peer(refuse) as peer:
         with pytest.raises(LoginRefused, match="REFUSED - because") as caught:
-            SharedConnection(peer.host, password="secret").connect()
+            dial(peer.host, password="secret")
         assert caught.value.reply_code == code
         assert "secret" not in repr(caught.value)
 
 
-def test_abort_ends_a_handshake_at_once() -> None:
+@pytest.mark.parametrize("own_thread", [True, False])
+def test_abort_ends_a_handshake_at_once(own_thread: bool) -> None:
     with Peer(lambda s: s.exactly(10**6)) as peer:
-        connection = SharedConnection(peer.host, connect_timeout=60.0)
+        connection = SharedConnection(peer.host, own_thread=own_thread, connect_timeout=60.0)
         errors: list[BaseException] = []
 
         def connect() -> None:
@@ -248,6 +302,7 @@ def test_abort_ends_a_handshake_at_once() -> None:
                 connection.connect()
             except ConnectionLost as error:
                 errors.append(error)
+            assert connection.close(2.0)
 
         thread = threading.Thread(target=connect, daemon=True)
         thread.start()
