@@ -114,7 +114,9 @@ class Outbox:
         A broker that takes its time to answer would else miss ours and hang up.
         """
         with self._lock:
-            return self._append(data, behind_close=True)
+            if self.broken is not None or self.closed:
+                raise self._lost()
+            return self._put(data)
 
     def admit(self, data: bytes) -> bool | None:
         """Append a message if there is room: as `push`, or None when it has to wait.
@@ -279,9 +281,12 @@ class Outbox:
             f"sent, the limit is {self._limit}"
         )
 
-    def _append(self, data: bytes, behind_close: bool = False) -> bool:
-        if self._refuses and not (behind_close and not self.closed and self.broken is None):
+    def _append(self, data: bytes) -> bool:
+        if self._refuses:
             raise self._lost()
+        return self._put(data)
+
+    def _put(self, data: bytes) -> bool:
         self._chunks.append(data)
         self._appended += len(data)
         if self._owner != _FREE:

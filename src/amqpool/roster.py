@@ -168,8 +168,7 @@ class Roster:
         """
         if self.closed or (self.waiters and self._overdue()):
             return None
-        connection = slots.connection
-        if connection is None or not connection.connected:
+        if not slots.alive:
             return None
         try:
             return slots.idle.pop()

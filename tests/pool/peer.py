@@ -58,6 +58,9 @@ class Session:
         #: False: publishes are kept, and the test confirms them.
         self.confirming = True
         self.heartbeats = 0
+        #: Runs the script; it alone closes the socket.
+        self.thread = threading.current_thread()
+        self._over = False
         self._sending = threading.Lock()
         self._tags: dict[int, int] = {}
 
@@ -66,6 +69,8 @@ class Session:
     def exactly(self, count: int) -> bytes:
         parts = bytearray()
         while len(parts) < count:
+            if self._over:
+                raise Gone
             try:
                 piece = self.sock.recv(count - len(parts))
             except ConnectionError as error:
@@ -183,14 +188,21 @@ class Session:
     def reset(self) -> None:
         """End the connection by RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        self.close(socket.SHUT_RD)
 
-    def close(self) -> None:
+    def close(self, how: int = socket.SHUT_RDWR) -> None:
+        """End the connection. The script's thread, which reads, wakes and closes the socket.
+
+        Anybody else would give a number back that this thread still reads from, and the next
+        socket would get it.
+        """
+        self._over = True
         try:
-            self.sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(how)
         except OSError:
             pass  # ended by the client
-        self.sock.close()
+        if self.thread is threading.current_thread():
+            self.sock.close()
 
 
 class Peer:
@@ -233,7 +245,7 @@ class Peer:
             except OSError:
                 return
             session = Session(sock, self)
-            thread = threading.Thread(
+            session.thread = thread = threading.Thread(
                 target=self._run, args=(session,), name=f"peer-{len(self.sessions)}", daemon=True
             )
             self._threads.append(thread)
