@@ -49,6 +49,8 @@ class SharedChannel(ChannelCore):
         self._spoiled: str | None = None
         self._unacked: dict[int, None] = {}
         self._prefetch_set = False
+        # The calls that open it, until they are answered.
+        self._opening: list[Call] = []
         # How far the outbox must have sent for this channel's messages to be with the kernel.
         self._mark = 0
         super().__init__(*args, **kwargs)
@@ -65,21 +67,35 @@ class SharedChannel(ChannelCore):
             f" {len(self._unacked)} unacked>"
         )
 
-    def open_within(self, deadline: float) -> None:
-        """Open the channel, and select confirms if its connection has them, in one round trip.
+    def begin_open(self) -> bool:
+        """Append what opens the channel, and selects confirms if its connection has them.
 
-        `deadline` in monotonic seconds. Raises OperationTimeout, ConnectionLost, and the broker's
-        own error.
+        One round trip for both. True: the caller must flush. Raises ConnectionLost.
         """
         frames = method_frame(self.channel_id, spec.Channel.Open, b"\0")
         calls = [Call((spec.Channel.OpenOk,))]
         if self.connection.confirms:
             frames += method_frame(self.channel_id, spec.Confirm.Select, b"\0")
             calls.append(Call((spec.Confirm.SelectOk,)))
-            self._confirming = True
-        self._send(frames, *calls)
-        for call in calls:
+        with self.inbox.lock:
+            self._check()
+            flush = self._outbox.push(frames)
+            self._calls.extend(calls)
+            self._opening = calls
+            self._confirming = self.connection.confirms
+        return flush
+
+    def open_within(self, deadline: float) -> None:
+        """Open the channel, unless that was begun, and wait for the broker's answers.
+
+        `deadline` in monotonic seconds. Raises OperationTimeout, ConnectionLost, and the broker's
+        own error.
+        """
+        if not self._opening and self.begin_open():
+            self._outbox.flush(patient=True)
+        for call in self._opening:
             self._reply(call, max(0.0, deadline - time.monotonic()), False)
+        self._opening = []
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was published here is with the kernel; False after `timeout` seconds."""

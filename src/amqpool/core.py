@@ -109,20 +109,20 @@ class ChannelCore(amqp.Channel):  # type: ignore[misc]
         if content is not None:
             raise TypeError("a content is sent by basic_publish")
         call = None if wait is None else Call(_methods(wait))
-        frame = method_frame(self.channel_id, sig, dumps(format, args) if format else b"")
-        self._send(frame, *(() if call is None else (call,)))
+        self._send(method_frame(self.channel_id, sig, dumps(format, args) if format else b""), call)
         if callback is not None:
             callback()
         return None if call is None else self._reply(call, None, returns_tuple)
 
-    def _send(self, frames: bytes, *calls: Call) -> None:
-        """Append control frames; their calls, if any, are booked in the order of the wire."""
+    def _send(self, frame: bytes, call: Call | None = None) -> None:
+        """Append a control frame; the call, if any, is booked in the order of the wire."""
         with self.inbox.lock:
             self._check()
-            flush = self._outbox.push(frames)
-            self._calls.extend(calls)
+            flush = self._outbox.push(frame)
+            if call is not None:
+                self._calls.append(call)
         if flush:
-            self._outbox.flush(short=not calls, patient=True)
+            self._outbox.flush(short=call is None, patient=True)
 
     def _check(self) -> None:
         """Raise when the channel may not be used. Needs the channel lock."""

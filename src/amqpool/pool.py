@@ -240,24 +240,31 @@ class ChannelPool:
             raise waiter.round.error()
         slots, channel = waiter.slots, waiter.channel
         assert slots is not None
-        if channel is None:
-            channel = self._open(slots, deadline, allowed)
+        if waiter.given == roster.OPEN:
+            channel = self._open(slots, channel, deadline, allowed)
             if channel is None:
                 return None
-        elif not channel.unpark():
-            self._free(slots, Stats.CHANNELS_DIED)
-            return None
+        else:
+            assert channel is not None
+            if not channel.unpark():
+                self._free(slots, Stats.CHANNELS_DIED)
+                return None
         return self._roster.lend(self, slots, channel)
 
-    def _open(self, slots: Slots, deadline: float, allowed: float) -> SharedChannel | None:
-        """Open a channel in the place given; None when the connection died over it."""
+    def _open(
+        self, slots: Slots, channel: SharedChannel | None, deadline: float, allowed: float
+    ) -> SharedChannel | None:
+        """Open a channel in the place given, or wait for the one that is being opened.
+
+        None when the connection died over it.
+        """
         connection = slots.connection
         assert connection is not None
-        channel: SharedChannel | None = None
         try:
             if time.monotonic() >= deadline:
                 raise OperationTimeout("no time is left to open a channel")
-            channel = connection.Channel(connection)
+            if channel is None:
+                channel = connection.Channel(connection)
             channel.open_within(deadline)
         except BaseException as error:
             if channel is not None:
@@ -455,9 +462,12 @@ class ChannelPool:
     def _recovered(self, recovery: Round) -> None:
         """A round has ended, well or not (called by the pool's thread)."""
         connection = recovery.connection
+        book = self._roster
+        opening = None
+        if connection is not None and book.waiters:
+            opening = self._begin_channel(connection)
         with self._lock:
             self._round = None
-            book = self._roster
             book.count[Stats.CONNECT_ATTEMPTS] += recovery.attempts
             unwanted = book.closed
             if unwanted:
@@ -465,12 +475,22 @@ class ChannelPool:
             elif connection is not None:
                 self._host = recovery.host
                 self._serving = True
-                todo = self._decided(book.connected(connection))
+                todo = self._decided(book.connected(connection, opening))
             else:
                 todo = book.failed(recovery)
         self._do(todo)
         if connection is not None and unwanted:
             connection.abort()
+
+    def _begin_channel(self, connection: SharedConnection) -> SharedChannel | None:
+        """A channel on its way: who waits for it need not wake up first to ask for it."""
+        channel: SharedChannel = connection.Channel(connection)
+        try:
+            if channel.begin_open():
+                connection.flush_quietly()
+        except ConnectionLost:
+            return None  # lost again; who serves it will find out
+        return channel
 
     def _lost(self, connection: SharedConnection) -> None:
         """A connection is gone (called by whoever found out, once)."""

@@ -60,7 +60,9 @@ Settled = Callable[["Slots", SharedChannel], None]
 class Slots:
     """What the pool keeps of one connection; a new connection gets a new one."""
 
-    __slots__ = ("buried", "connection", "generation", "idle", "settled", "settling", "taken")
+    __slots__ = (
+        "buried", "connection", "generation", "idle", "opening", "settled", "settling", "taken",
+    )  # fmt: skip
 
     def __init__(
         self, connection: SharedConnection | None, generation: int, settled: Settled
@@ -76,6 +78,8 @@ class Slots:
         #: Released channels whose bytes are to be sent or whose confirms are awaited, oldest first,
         #: and since when.
         self.settling: dict[SharedChannel, float] = {}
+        #: A channel for the next place that is given: the broker was asked to open it already.
+        self.opening: SharedChannel | None = None
         #: The connection is lost, and both books were emptied: what comes into one now is dead.
         self.buried = False
 
@@ -212,12 +216,14 @@ class Roster:
             if waiter in self.waiters:
                 self.waiters.remove(waiter)
         elif waiter.slots is not None:
-            if waiter.channel is not None:
+            if waiter.given == OPEN:
+                waiter.slots.taken -= 1
+                waiter.slots.opening = waiter.channel or waiter.slots.opening
+            else:
+                assert waiter.channel is not None
                 waiter.slots.idle.append(waiter.channel)
                 if waiter.slots.buried:
                     self._bury(waiter.slots)
-            else:
-                waiter.slots.taken -= 1
         return self.serve()
 
     def call(self) -> Todo:
@@ -261,6 +267,7 @@ class Roster:
                 if slots.taken >= self.size:
                     break
                 slots.taken += 1
+                waiter.channel, slots.opening = slots.opening, None
                 waiter.slots, waiter.given = slots, OPEN
             self.waiters.popleft()
             waiter.wake()
@@ -328,13 +335,14 @@ class Roster:
 
     # -- connections -------------------------------------------------------------------------
 
-    def connected(self, connection: SharedConnection) -> Todo:
-        """A new connection: the next generation."""
+    def connected(self, connection: SharedConnection, opening: SharedChannel | None = None) -> Todo:
+        """A new connection: the next generation. `opening`: for the first place on it."""
         if self.slots.generation:
             self.count[Stats.RECOVERIES] += 1
         # The word that the old one is lost may still be on its way.
         self._bury(self.slots)
         self.slots = Slots(connection, connection.generation, self._settled)
+        self.slots.opening = opening
         return self.serve()
 
     def failed(self, recovery: Round) -> Todo:

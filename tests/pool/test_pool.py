@@ -25,6 +25,7 @@ from amqpool import (
     OperationTimeout,
     PoolClosed,
     RecoveryFailed,
+    SharedChannel,
     Stats,
     connection,
 )
@@ -510,6 +511,73 @@ def test_close_ends_a_recovery_that_nobody_asked_for(until: Until) -> None:
         until(lambda: ours() == ["amqpool-recovery"])
         assert pool.close(5) is True
         assert ours() == []
+
+
+def test_the_first_channel_is_asked_for_before_who_waits_for_it_runs(
+    monkeypatch: pytest.MonkeyPatch, crowd: Any, until: Until
+) -> None:
+    asking: list[str] = []
+    begin = SharedChannel.begin_open
+
+    def noted(self: SharedChannel) -> bool:
+        asking.append(threading.current_thread().name)
+        return begin(self)
+
+    monkeypatch.setattr(SharedChannel, "begin_open", noted)
+    with Peer() as peer, ChannelPool(peer.url, size=2) as pool:
+        assert pool.open(DEADLINE) is None
+        assert asking == [], "nobody waits for one"
+        peer.session().reset()
+        until(lambda: not ours())
+        both = threading.Barrier(2)
+
+        def work(number: int) -> None:
+            with pool.lease(DEADLINE) as lease:
+                both.wait(DEADLINE)
+                lease.channel.queue_declare("q")
+
+        crowd(2, work).run()
+        assert asking[0] == "amqpool-recovery"
+        assert len(asking) == 2
+        assert asking[1].startswith("crowd-")
+        assert counts(pool, Stats.CHANNELS_OPENED, Stats.OPEN) == {
+            "channels_opened": 2,
+            "open": 2,
+        }
+        assert len(peer.session(1).all(c.Channel.Open)) == 2
+
+
+def test_a_connection_that_is_lost_before_its_first_channel_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = SharedChannel.begin_open
+    left = [1, 2]
+
+    def lost(self: SharedChannel) -> bool:
+        if left:
+            left.pop()
+            peer.session(len(peer.sessions) - 1).reset()
+            self.connection.abort()
+        return begin(self)
+
+    monkeypatch.setattr(SharedChannel, "begin_open", lost)
+    with Peer() as peer, ChannelPool(peer.url, size=1) as pool:
+        with pool.lease(DEADLINE) as lease:
+            assert lease.generation == 3
+        assert len(peer.sessions) == 3
+
+
+def test_a_broker_that_opens_no_channel_takes_no_longer_than_was_allowed() -> None:
+    with (
+        Peer(answers={c.Channel.Open: lambda s, n, m: None}) as peer,
+        ChannelPool(peer.url, size=1) as pool,
+    ):
+        with pytest.raises(AcquireTimeout, match="of 1, 0 are in use"):
+            pool.acquire(0.2)
+        assert counts(pool, Stats.CHANNELS_OPENED, Stats.OPEN) == {
+            "channels_opened": 0,
+            "open": 0,
+        }
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -165,6 +165,25 @@ def test_only_a_lease_of_the_lost_connection_itself_asks_for_another() -> None:
     assert not roster.lost(third).recover  # type: ignore[arg-type]
 
 
+def test_a_channel_that_is_being_opened_goes_with_the_first_place() -> None:
+    roster = new(3)
+    first, second, third, fourth = waiter(), waiter(), waiter(), waiter()
+    for each in (first, second):
+        roster.join(each, front=False)
+    opening: Any = object()
+    roster.connected(Connection(1), opening)  # type: ignore[arg-type]
+    assert (first.given, first.channel, second.given, second.channel) == (
+        OPEN, opening, OPEN, None,
+    )  # fmt: skip
+    # Both are interrupted before they take it; it is the next one's.
+    roster.leave(first)
+    roster.leave(second)
+    assert roster.slots.taken == 0
+    for each in (third, fourth):
+        roster.join(each, front=False)
+    assert (third.channel, fourth.channel, roster.slots.taken) == (opening, None, 2)
+
+
 def test_a_closed_roster_asks_for_no_connection() -> None:
     roster = new(1)
     connection = Connection(1)
