@@ -14,8 +14,9 @@ heartbeats) are tiny and always accepted. A write error ends the outbox; it is t
 then declares the connection lost, after it has read what the peer had still sent. Publishers wait
 for its word, so that they tell the broker's reason and not "Broken pipe", and all learn at once.
 
-Lock order: the outbox lock is a leaf, taken alone or under one channel lock. No send happens
-under it. It guards every attribute below it in `__init__`.
+Lock order: the outbox lock is a leaf, taken alone or under one channel lock; who appends and finds
+it taken sleeps for a moment instead of queueing for it (ASIDE says why). No send happens under it.
+It guards every attribute below it in `__init__`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from threading import get_ident
+from typing import Final, TypeVar
 
 from .errors import PublishTimeout
 from .latch import Latch
@@ -39,6 +41,13 @@ BURST_GAP: Final = 0.000_05
 #: The I/O thread found no more than this to send at once: not worth waking it.
 BURST_WORTH: Final = 3
 
+#: Seconds that an appending thread steps aside when it finds the lock taken. The lock is held for a
+#: microsecond, so who holds it was interrupted meanwhile and needs the interpreter's lock. Python
+#: hands a lock to the next in its queue, which then holds it while it waits for the interpreter in
+#: its turn: once there is a queue everybody finds the lock taken, and each message costs a switch
+#: or more until all threads are done (a lock convoy; docs/speed.md). Who sleeps is in no queue.
+ASIDE: Final = 0.000_5
+
 #: Seconds that a sender whose write failed waits for the I/O thread to find out why. It needs
 #: milliseconds.
 WHY: Final = 1.0
@@ -46,6 +55,7 @@ WHY: Final = 1.0
 #: The outbox belongs to nobody, to a caller that is sending, or to the I/O thread.
 _FREE, _CALLER, _IO = 0, 1, 2
 
+_Said = TypeVar("_Said")
 Send = Callable[[bytes | memoryview], int]
 
 
@@ -66,6 +76,7 @@ class Outbox:
         self._lost = lost
         self._limit = limit
         self._half = limit // 2
+        self._main = threading.main_thread().ident
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._chunks: list[bytes] = []
@@ -105,8 +116,7 @@ class Outbox:
 
     def push(self, data: bytes) -> bool:
         """Append a control frame. True: the caller must call `flush()` once it holds no lock."""
-        with self._lock:
-            return self._append(data)
+        return self._alone(self._append, data)
 
     def push_beat(self, data: bytes) -> bool:
         """As `push`, for a heartbeat: it may stand behind Connection.Close.
@@ -125,10 +135,7 @@ class Outbox:
         one large message is never starved by small ones, and the total never passes the limit, or
         half of it plus one message where that message alone is larger than half of it.
         """
-        with self._lock:
-            if self._full(len(data)):
-                return None
-            return self._append(data)
+        return self._alone(self._admit, data)
 
     def push_last(self, data: bytes) -> bool:
         """As `push`, for Connection.Close: what came behind it would be lost, so it is refused."""
@@ -261,6 +268,20 @@ class Outbox:
             self._rest = None
             self._notify_all()
 
+    def _alone(self, act: Callable[[bytes], _Said], data: bytes) -> _Said:
+        """Do it under the lock; not in the lock's queue, but when the lock is free."""
+        if get_ident() == self._main:
+            # Alone may be interrupted (Ctrl-C) between taking the lock and being able to give it
+            # back; `with` is one step, and one thread in the queue makes no convoy.
+            with self._lock:
+                return act(data)
+        while not self._lock.acquire(False):
+            time.sleep(ASIDE)
+        try:
+            return act(data)
+        finally:
+            self._lock.release()
+
     # -- under the lock ----------------------------------------------------------------------
 
     def _full(self, size: int) -> bool:
@@ -280,6 +301,9 @@ class Outbox:
             f"the broker took no message for {waited:.2f} s: {self.pending} bytes wait to be "
             f"sent, the limit is {self._limit}"
         )
+
+    def _admit(self, data: bytes) -> bool | None:
+        return None if self._full(len(data)) else self._append(data)
 
     def _append(self, data: bytes) -> bool:
         if self._refuses:

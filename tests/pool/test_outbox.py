@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from amqpool.errors import ConnectionLost, PublishTimeout
-from amqpool.outbox import BURST_GAP, BURST_SENDS, HAND_OVER_ROUNDS, Outbox
+from amqpool.outbox import ASIDE, BURST_GAP, BURST_SENDS, HAND_OVER_ROUNDS, Outbox
 
 
 class Kernel:
@@ -393,3 +394,63 @@ def test_nothing_gets_behind_the_goodbye() -> None:
     kernel.room = None
     outbox.flush(io=True)
     assert kernel.bytes == b"x" * 10 + b"goodbye"
+
+
+class Taken:
+    """A lock that others hold at first; notes how it is asked for."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.asked: list[str] = []
+
+    def acquire(self, blocking: bool = True) -> bool:
+        self.asked.append("wait" if blocking else "try")
+        self.times -= 1
+        return self.times < 0
+
+    def release(self) -> None:
+        self.asked.append("release")
+
+    def __enter__(self) -> None:
+        self.asked.append("with")
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.asked.append("release")
+
+
+@pytest.mark.parametrize("way", ["push", "admit"])
+def test_who_finds_the_lock_taken_steps_aside(
+    monkeypatch: pytest.MonkeyPatch, crowd: Any, way: str
+) -> None:
+    """In a queue it would get the lock before it can run: the convoy that publishers were in."""
+    outbox = Outbox(len, lambda: None, lambda: ConnectionLost("x"), 1000)
+    pauses: list[float] = []
+    clock = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic)
+    monkeypatch.setattr("amqpool.outbox.time", clock)
+    lock = Taken(2)
+    monkeypatch.setattr(outbox, "_lock", lock)
+    threads = crowd(1, lambda _: getattr(outbox, way)(b"abc"))
+    assert threads.run() == [True]
+    assert pauses == [ASIDE] * 2
+    assert lock.asked == ["try", "try", "try", "release"]
+    assert outbox.pending == 3
+
+
+def test_the_thread_that_ctrl_c_interrupts_takes_the_lock_in_one_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox = Outbox(len, lambda: None, lambda: ConnectionLost("x"), 1000)
+    lock = Taken(0)
+    monkeypatch.setattr(outbox, "_lock", lock)
+    assert outbox.push(b"abc")
+    assert lock.asked == ["with", "release"]
+
+
+def test_a_refused_message_leaves_the_lock_free(crowd: Any) -> None:
+    outbox = Outbox(len, lambda: None, lambda: ConnectionLost("it is gone"), 1000)
+    outbox.close()
+    threads = crowd(2, lambda _: outbox.push(b"abc"))
+    threads.go()
+    threads.join()
+    assert [str(error) for error in threads.errors] == ["it is gone"] * 2
+    assert outbox.pending == 0
