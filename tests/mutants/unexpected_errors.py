@@ -63,8 +63,8 @@ class HeartbeatThreadDies(Mutant):
         threads: list[threading.Thread] = []
 
         def make(connected: Any) -> Any:
-            def patched(roster: Any, connection: Any) -> Any:
-                todo = connected(roster, connection)
+            def patched(roster: Any, *args: Any) -> Any:
+                todo = connected(roster, *args)
                 if not threads:
                     beats = partial(_beat, roster)
                     threads.append(
