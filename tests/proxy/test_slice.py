@@ -42,9 +42,8 @@ def test_segments_are_small(proxy: ProxyProcess, tmp_path: Path, size: int) -> N
         before = _segments(reader)
         writer.sendall(stream)
         assert exactly(reader, len(stream)) == stream
-        # The kernel joins what a busy reader has not taken yet, so not every piece stays a
-        # segment of its own; without the fault the whole stream is one.
-        assert _segments(reader) - before >= max(4, len(stream) / size / 8)
+        # Without the fault the whole stream is one.
+        assert _segments(reader) - before == -(-len(stream) // size)
     ledger = proxy.ledger(tmp_path)
     assert identities(ledger, 1, "publish") == identities(ledger, 1, "deliver") == IDS
     assert ledger["generations"][0]["faulted"] is False

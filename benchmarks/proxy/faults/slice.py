@@ -1,9 +1,9 @@
 """Forward in tiny segments: at most so many bytes at a time, one send per turn of the loop.
 
-The sockets have TCP_NODELAY, so each send is a segment of its own, and a reader that keeps up
-sees frames arrive in pieces that end anywhere. Nothing is lost or delayed on purpose. It prevents
-a client from relying on a read that returns a whole frame, which it nearly always does on
-loopback.
+The sockets have TCP_NODELAY and each send ends a record (``MSG_EOR``), so that it is a segment of
+its own however busy the machine is, and a reader that keeps up sees frames arrive in pieces that
+end anywhere. Nothing is lost or delayed on purpose. It prevents a client from relying on a read
+that returns a whole frame, which it nearly always does on loopback.
 """
 
 from __future__ import annotations
