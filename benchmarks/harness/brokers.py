@@ -152,6 +152,11 @@ class Broker:
         with KeeperControl(self.ready["control"], self.token, timeout=STATUS_SECONDS) as keeper:
             return dict(keeper.status())
 
+    def sync(self) -> None:
+        """Put on the disk of its nodes what was declared so far. Raises ControlError."""
+        with KeeperControl(self.ready["control"], self.token) as keeper:
+            keeper.sync()
+
     @property
     def alive(self) -> bool:
         return self.service is None or self.service.alive

@@ -26,6 +26,7 @@ from benchmarks.harness.books import Verdict, books
 from benchmarks.harness.brokers import Broker, choose_broker, start_broker
 from benchmarks.harness.checkers import Evidence, doubts, judge
 from benchmarks.harness.environments import python_for
+from benchmarks.harness.faults import KEPT, KINDS
 from benchmarks.harness.kinds import EMBEDDED, kind_of
 from benchmarks.harness.outages import charge_outages, forgetful
 from benchmarks.harness.plan import Plan, make_plan
@@ -116,6 +117,19 @@ def unmeasured(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def declared_first(plan: Plan, queue: str) -> list[str]:
+    """The queues that are there before the client is: the shared one, and where nodes are hurt the
+    workers' own as well. Pure.
+
+    What was confirmed must survive a node's death, and that is asked of queues that the node had
+    on its disk: how long that takes is the broker's affair, and no client's.
+    """
+    if not any(KINDS[step.kind].side in KEPT for step in plan.faults):
+        return [queue]
+    own = [f"{queue}.worker-{number}" for number in range(plan.load.threads)]
+    return [queue, *own, *(f"{name}.kept" for name in own)]
+
+
 def queues_of(history: Mapping[str, Sequence[Sequence[Any]]]) -> set[str]:
     """Every queue that the application published to, got from or consumed. Pure."""
     place = {"publish": 5, "get": 3, "consume": 6}
@@ -165,8 +179,12 @@ class _Run:
             {"AMQPOOL_PROXY_TOKEN": self.token},
         )
         self.services.append(proxy)
+        first = declared_first(self.plan, self.queue)
         with self._client() as client:
-            self._declare(client, self.queue)
+            for queue in first:
+                self._declare(client, queue)
+        if first[1:]:
+            self.broker.sync()
         ready = proxy.wait_ready()
         self.proxy_ports, self.control_port = ready["ports"], ready["control"]
         self.plan_file = self.folder / "plan.json"
@@ -340,8 +358,8 @@ class _Run:
 
     def _delete(self, evidence: Evidence) -> None:
         """On a broker that outlives the trial nothing stays behind: every queue that was declared
-        through the proxy, and the one of our own."""
-        declared = {self.queue}
+        through the proxy, and those of our own."""
+        declared = set(declared_first(self.plan, self.queue))
         for generation in (evidence.ledger or {"generations": ()})["generations"]:
             declared |= {e[4]["queue"] for e in generation["events"] if e[1] == "declare"}
         with self._client() as client:

@@ -96,6 +96,11 @@ class KeeperControl(ControlSession):
         answer: Healed = self.call("heal", **({} if kind is None else {"kind": kind}))
         return answer
 
+    def sync(self) -> None:
+        """Put on every node's disk what was declared so far: a node that is killed a moment after
+        it has answered a declare may not know the queue any more."""
+        self.call("sync")
+
     def leaders(self, queue: str) -> Leaders:
         """Where that quorum queue (in the virtual host ``/``) has its leader and its members."""
         answer: Leaders = self.call("leaders", queue=queue)

@@ -185,6 +185,12 @@ class Keeper:
             self._wait_whole(None, WHOLE_SECONDS)
         return {"t": time.monotonic(), "healed": healed}
 
+    def sync(self) -> dict[str, Any]:
+        """Put on every node's disk what was declared so far."""
+        for node in self.nodes:
+            node.sync()
+        return {}
+
     def leaders(self, queue: str) -> dict[str, Any]:
         """Where a quorum queue lives."""
         found = self.leadership.look(queue, self.sound())

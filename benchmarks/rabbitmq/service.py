@@ -51,12 +51,17 @@ def _handlers(keeper: Keeper) -> dict[str, Handler]:
         _nothing_more(request)
         return keeper.heal(kind if kind is None else str(kind))
 
+    def sync(request: dict[str, Any]) -> dict[str, Any]:
+        _nothing_more(request)
+        return keeper.sync()
+
     def leaders(request: dict[str, Any]) -> dict[str, Any]:
         queue = request.pop("queue", None)
         _nothing_more(request)
         return keeper.leaders(str(queue))
 
-    return {handler.__name__: _answering(handler) for handler in (status, fault, heal, leaders)}
+    handlers = (status, fault, heal, sync, leaders)
+    return {handler.__name__: _answering(handler) for handler in handlers}
 
 
 def _answering(handler: Handler) -> Handler:

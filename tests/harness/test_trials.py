@@ -24,7 +24,7 @@ from benchmarks.harness.plan import Plan, make_plan
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.request import Request
 from benchmarks.harness.scenarios import find_scenario
-from benchmarks.harness.supervise import queues_of, run_trial, unmeasured
+from benchmarks.harness.supervise import declared_first, queues_of, run_trial, unmeasured
 
 ROOT = Path(__file__).parents[2]
 LOCKED = f"{ROOT}/examples/locked_pyamqp.py:Locked"
@@ -213,6 +213,15 @@ def test_every_close_is_looked_at_for_what_it_leaves_behind() -> None:
 )
 def test_the_queues_that_may_hold_messages(history: dict[str, Any], queues: set[str]) -> None:
     assert queues_of(history) == queues
+
+
+def test_a_node_that_is_killed_knew_every_queue_of_the_workers() -> None:
+    load = find_scenario("node_failures").load("2x60x30")
+    plan = make_plan("node_failures", load, 1, "node_kill", "rabbitmq")
+    declared = ["q.worker-0", "q.worker-1", "q.worker-0.kept", "q.worker-1.kept"]
+    assert declared_first(plan, "q") == ["q", *declared]
+    plan = make_plan("node_failures", load, 1, "cut", "rabbitmq")
+    assert declared_first(plan, "q") == ["q"]
 
 
 @pytest.mark.parametrize(

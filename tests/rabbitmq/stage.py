@@ -15,7 +15,6 @@ from typing import Any
 
 from benchmarks.rabbitmq.children import marked
 from benchmarks.rabbitmq.control import KeeperControl
-from benchmarks.rabbitmq.programs import find
 from benchmarks.wire.client import WireClient
 
 MAIN = Path(__file__).resolve().parents[2] / "benchmarks" / "rabbitmq" / "__main__.py"
@@ -83,24 +82,6 @@ class KeeperProcess:
     def processes(self) -> list[int]:
         """The processes that it has started."""
         return [pid for folder in self.folders for pid in marked(folder)]
-
-    def flush(self) -> None:
-        """Have each node write down what queues it has: a declare is answered before that."""
-        done = 0
-        for pid in self.processes():
-            text = Path(f"/proc/{pid}/environ").read_text()
-            environment = dict(word.split("=", 1) for word in text.split("\0") if "=" in word)
-            if Path(f"/proc/{pid}/comm").read_text() == "beam.smp\n":
-                name = environment["RABBITMQ_NODENAME"]
-                subprocess.run(
-                    [find().ctl, "-q", "-n", name, "eval", "ok = mnesia:sync_log()."],
-                    env=environment,
-                    check=True,
-                    timeout=END_SECONDS,
-                    stdout=subprocess.DEVNULL,
-                )
-                done += 1
-        assert done == len(self.ready["ports"])
 
     def stop(self) -> None:
         """End it and close its pipes, whatever state it is in."""

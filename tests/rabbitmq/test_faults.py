@@ -71,7 +71,7 @@ def test_a_confirmed_message_survives(
     client = kept.client()
     client.queue_declare(queue)
     assert client.publish("", queue, BODY)
-    kept.flush()
+    control.sync()
     before = control.status()["now"]
     fired = control.fault(kind, **options)
     assert fired["fired"], fired

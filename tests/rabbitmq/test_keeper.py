@@ -36,6 +36,9 @@ class Pretender:
     def resume(self) -> None:
         self.did.append("resume")
 
+    def sync(self) -> None:
+        self.did.append("sync")
+
     def kill(self) -> None:
         self.did.append("kill")
 
@@ -88,6 +91,12 @@ def test_a_restart_is_given_its_time_and_not_repeated(keeper: Keeper) -> None:
     with pytest.raises(TookTooLong):
         keeper.heal(None)
     assert node.did == ["restart", "wait"]
+
+
+def test_every_node_is_told_to_write_what_was_declared(keeper: Keeper) -> None:
+    nodes = [paused(keeper, Pretender(name=name)) for name in ("rabbit1", "rabbit2")]
+    keeper.sync()
+    assert [node.did for node in nodes] == [["sync"], ["sync"]]
 
 
 def test_another_kind_is_not_healed(keeper: Keeper) -> None:
