@@ -33,6 +33,7 @@ from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.speed.access import name_of, place_at
 from benchmarks.harness.speed.compare import FULL, MEASURED, QUICK, Cell, Comparison, Effort
+from benchmarks.harness.speed.ranking import NEEDED, agreement
 from benchmarks.harness.speed.report import MarkersError, document, inserted, markdown
 from benchmarks.harness.speed.runner import Place
 from benchmarks.harness.speed.verdicts import (
@@ -73,6 +74,11 @@ def add_compare(verbs: Any) -> argparse.ArgumentParser:
     compare.add_argument(
         "--write", metavar="FILE", help="put the tables between the markers of that page as well"
     )
+    compare.add_argument(
+        "--against",
+        metavar="FILE",
+        help="the JSON of an earlier run: say whether both rank the clients alike",
+    )
     return compare
 
 
@@ -82,6 +88,10 @@ def run_compare(options: argparse.Namespace, show: Callable[[str], None] | None)
     choice = choose_broker(options.broker, remote=options.allow_remote)
     label = EMBEDDED if choice.kind == EMBEDDED else RABBITMQ
     _check_files(out, page, label)
+    before = None if options.against is None else _earlier(Path(options.against))
+    half = "--no-trials" if options.no_trials else "--no-speed" if options.no_speed else None
+    if page is not None and half is not None:
+        raise EnvironmentProblem(f"--write {page}: a page has both tables; leave out {half}")
     tell = show or _Lines()
     clients = options.clients or list(SPEEDS)
     for client in clients:
@@ -95,6 +105,8 @@ def run_compare(options: argparse.Namespace, show: Callable[[str], None] | None)
         partial = "interrupted"
     tell("")
     found = document({**run.facts, "partial": partial}, run.cells, run.verdicts)
+    if before is not None:
+        found["agreement"] = agreement(before, found)
     text = markdown(found)
     (out / f"{label}.json").write_text(json.dumps(found, indent=2) + "\n")
     (out / f"{label}.md").write_text(text)
@@ -232,6 +244,21 @@ def _check_files(out: Path, page: Path | None, label: str) -> None:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}") from error
     except MarkersError as error:
         raise EnvironmentProblem(f"--write {page}: {error}") from error
+
+
+def _earlier(file: Path) -> dict[str, Any]:
+    """What an earlier run wrote. Read before this one starts: it may write the same file."""
+    try:
+        found = json.loads(file.read_text())
+    except OSError as error:
+        raise EnvironmentProblem(f"--against {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise EnvironmentProblem(f"--against {file}: no JSON: {error}") from error
+    if not isinstance(found, dict) or any(name not in found for name in NEEDED):
+        raise EnvironmentProblem(f"--against {file}: not written by compare")
+    if not found["speed"]:
+        raise EnvironmentProblem(f"--against {file}: it has no speeds")
+    return found
 
 
 def _commit() -> str:

@@ -57,6 +57,21 @@ def test_both_tables_hold_everything() -> None:
     assert {cell["state"] for cell in found["speed"]} == {MEASURED, FAILED, MISSING, CANNOT}
 
 
+def test_the_report_says_what_an_earlier_run_agrees_with() -> None:
+    found = document(FACTS, CELLS, [])
+    assert "### The same command before" not in markdown(found)
+    counts = {"same": 3, "changed": 2, "clear once": 1, "reversed": 1}
+    turned = [["publish_50", "amqpool", "pyamqp"]]
+    earlier = {"when": "2026-01-01", "commit": "abb", "works": {"publish_50": counts}}
+    text = markdown({**found, "agreement": {**earlier, "reversed": turned}})
+    assert "On 2026-01-01, amqpool at abb: 3 of 7 pairs of clients" in text
+    assert (
+        "was that of 1 pairs: publish, 50 threads: amqpool 0.1 and py-amqp, a connection per "
+        "thread 5.4.2."
+    ) in text
+    assert "| publish, 50 threads | 3 | 2 | 1 | 1 |" in text
+
+
 def test_a_partial_report_says_so() -> None:
     text = markdown(document({**FACTS, "partial": "interrupted"}, CELLS, []))
     assert "**Partial: interrupted.**" in text

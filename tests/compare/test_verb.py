@@ -22,7 +22,7 @@ def test_one_command_writes_tables_and_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     words = ["--clients", "amqpool,floor", "--work", "publish_1,recovery,lease_50"]
-    words += ["--repeats", "2", "--quick", "--no-trials", "--out", str(tmp_path)]
+    words += ["--repeats", "2", "--quick", "--out", str(tmp_path)]
     assert main(["compare", *words, "--write", str(page)]) == 0
     found = json.loads((tmp_path / "embedded.json").read_text())
     states = {(cell["work"], cell["client"]): cell["state"] for cell in found["speed"]}
@@ -35,14 +35,54 @@ def test_one_command_writes_tables_and_page(tmp_path: Path) -> None:
         ("lease_50", "floor"): "cannot",
     }
     assert all(cell["rounds"] == 2 for cell in found["speed"] if cell["state"] == "measured")
+    assert [trial["verdict"] for trial in found["trials"]] == ["valid"] * 4
     assert (tmp_path / "embedded.md").read_text() in page.read_text()
 
 
-def test_the_trials_of_a_client(tmp_path: Path) -> None:
-    words = ["--clients", "amqpool", "--quick", "--no-speed", "--out", str(tmp_path)]
-    assert main(["compare", *words]) == 0
-    found = json.loads((tmp_path / "embedded.json").read_text())
-    assert [trial["verdict"] for trial in found["trials"]] == ["valid"] * 4
+def test_a_second_run_is_held_against_the_first(tmp_path: Path) -> None:
+    words = ["compare", "--clients", "amqpool,floor", "--work", "publish_1", "--repeats", "2"]
+    words += ["--quick", "--no-trials", "--out", str(tmp_path)]
+    assert main(words) == 0
+    first = json.loads((tmp_path / "embedded.json").read_text())
+    assert "agreement" not in first
+    # It may overwrite what it is held against.
+    assert main([*words, "--against", str(tmp_path / "embedded.json")]) == 0
+    second = json.loads((tmp_path / "embedded.json").read_text())
+    assert sum(second["agreement"]["works"]["publish_1"].values()) == 1
+    assert second["agreement"]["reversed"] == []
+    assert "of 1 pairs" in (tmp_path / "embedded.md").read_text()
+
+
+@pytest.mark.parametrize("half", ["--no-trials", "--no-speed"])
+def test_a_page_is_never_left_with_half_of_its_tables(
+    half: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    assert main(["compare", half, "--out", str(tmp_path), "--write", str(page)]) == 2
+    assert f"leave out {half}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "No such file"),
+        ("{", "no JSON"),
+        ("[]", "not written by compare"),
+        ('{"speed": []}', "not written by compare"),
+        ('{"when": "", "commit": "", "partial": null, "speed": []}', "it has no speeds"),
+    ],
+)
+def test_a_wrong_earlier_run_is_told_before_anything_runs(
+    text: str | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "before.json"
+    if text is not None:
+        file.write_text(text)
+    assert main(["compare", "--out", str(tmp_path), "--against", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert why in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -74,7 +114,7 @@ def test_a_wrong_word_is_told_in_one_line(
 def test_a_wrong_place_is_told_in_one_line(
     words: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["--clients", "amqpool", "--work", "publish_1", "--no-trials", "--out", str(tmp_path)]
+    common = ["--clients", "amqpool", "--work", "publish_1", "--out", str(tmp_path)]
     assert main(["compare", *common, *words]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert text in error
@@ -93,15 +133,15 @@ def test_a_page_without_markers_is_told_before_anything_runs(
 def test_an_interrupt_leaves_a_partial_report(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    words = ["--clients", "amqpool", "--work", "publish_1,publish_50", "--no-trials"]
+    words = ["--clients", "amqpool", "--work", "publish_1,publish_50", "--quick"]
     words += ["--repeats", "100", "--out", str(tmp_path), "--write", str(page)]
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.harness", "compare", *words],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    line = process.stderr.readline()
-    assert line.startswith("publish, 1 thread")
+    lines = iter(process.stderr.readline, "")
+    assert any(line.startswith("publish, 1 thread") for line in lines)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

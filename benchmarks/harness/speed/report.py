@@ -10,9 +10,13 @@ from typing import Any
 
 from benchmarks.clients.speed.table import SUBJECT, load_speed
 from benchmarks.harness.speed.compare import CANNOT, MEASURED, Cell
+from benchmarks.harness.speed.ranking import CHANGED, ONCE, REVERSED, SAME
 from benchmarks.harness.speed.summary import by_place, cpu_us, figures_of, judge_aims, rounds_of
 from benchmarks.harness.speed.verdicts import LOADS, NONE, Verdict
 from benchmarks.harness.speed.works import WORKS
+
+#: The columns of the pairs, in their order.
+ORDERS = (SAME, CHANGED, ONCE, REVERSED)
 
 
 def document(
@@ -77,6 +81,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     if found["speed"]:
         parts.append("### Speed")
         parts.append(_speed(found))
+    if found.get("agreement"):
+        parts.append("### The same command before")
+        parts.append(_agreement(found))
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,6 +154,29 @@ def _speed(found: Mapping[str, Any]) -> str:
         )
     titles = ["work", "client", "median", "least – greatest", "CPU µs", "amqpool / client"]
     return _table(titles, rows)
+
+
+def _agreement(found: Mapping[str, Any]) -> str:
+    agreement = found["agreement"]
+    works = agreement["works"]
+    pairs = sum(sum(counts.values()) for counts in works.values())
+    same, reverse = (sum(c[name] for c in works.values()) for name in (SAME, REVERSED))
+    turned = "; ".join(
+        f"{found['works'].get(work, work)}: {_title(found, one)} and {_title(found, other)}"
+        for work, one, other in agreement["reversed"]
+    )
+    lines = (
+        f"On {agreement['when']}, amqpool at {agreement['commit']}: {same} of {pairs} pairs of "
+        f"clients came out in the same order. An order is clear when one of the two is ahead in "
+        f"every round; clear in both runs, and not the same, was that of {reverse} pairs"
+        f"{': ' if turned else ''}{turned}."
+    )
+    rows = [
+        [found["works"].get(work, work), *(f"{counts[name]}" for name in ORDERS)]
+        for work, counts in works.items()
+    ]
+    titles = ["work", "same order", "changed, never clear", "changed, clear once", "reversed"]
+    return f"{lines}\n\n{_table(titles, rows)}"
 
 
 def _value(name: str, figure: Mapping[str, Any]) -> str:
