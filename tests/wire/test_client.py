@@ -84,6 +84,49 @@ def test_draining_takes_all_there_is_up_to_a_limit(port):
         client.queue_delete("q")
 
 
+@pytest.mark.parametrize("count", [1, 99, 1000])
+def test_messages_that_are_alike_are_consumed_and_acknowledged(port, count):
+    with WireClient("127.0.0.1", port) as client:
+        for queue in ("alike", "alike too"):
+            client.queue_declare(queue)
+            client.fill(queue, b"x" * 256, count)
+            # The tags of the second queue go on where those of the first ended.
+            client.consume_alike(queue, count, prefetch=100)
+            assert client.queue_declare(queue, passive=True) == (queue, 0, 0)
+    # What was not acknowledged would be back.
+    with WireClient("127.0.0.1", port) as client:
+        assert client.queue_delete("alike") == client.queue_delete("alike too") == 0
+
+
+@pytest.mark.parametrize(
+    ("bodies", "complaint"),
+    [
+        ([b""], "body is not one frame"),
+        ([bytes(300_000)], "bytes for 2 messages of"),
+        ([b"x", b"xx"], "bytes for 3 messages of"),
+    ],
+)
+def test_messages_that_are_not_alike_are_an_error(port, bodies, complaint):
+    with WireClient("127.0.0.1", port) as client:
+        client.queue_declare("mixed")
+        for body in (*bodies, b"x"):
+            client.publish("", "mixed", body)
+        with pytest.raises(WireError, match=complaint):
+            client.consume_alike("mixed", len(bodies) + 1, prefetch=100)
+    with WireClient("127.0.0.1", port) as client:
+        client.queue_delete("mixed")
+
+
+def test_messages_that_do_not_come_end_at_the_deadline(port):
+    with WireClient("127.0.0.1", port, timeout=0.3) as client:
+        client.queue_declare("few")
+        client.fill("few", b"x", 3)
+        with pytest.raises(WireTimeout):
+            client.consume_alike("few", 4, prefetch=100)
+    with WireClient("127.0.0.1", port) as client:
+        client.queue_delete("few")
+
+
 def test_unacknowledged_gets_go_back_on_close(port):
     with WireClient("127.0.0.1", port) as client:
         client.queue_declare("q")

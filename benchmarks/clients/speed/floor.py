@@ -1,8 +1,10 @@
 """The floors: what no client can be faster than. No client library takes part.
 
 Publishing: frames that were encoded once, sent in large pieces, so that the broker alone sets the
-pace. Recovery and confirms: the instrument's own blocking client on one socket and one thread,
-which connects, shakes hands, opens a channel and publishes, and does nothing else.
+pace. Consuming: deliveries are counted by their bytes, and what one read brought is acknowledged,
+each by itself, with one send of frames that were encoded before. Recovery and confirms: the
+instrument's own blocking client on one socket and one thread, which connects, shakes hands, opens a
+channel and publishes, and does nothing else.
 
 One connection for all: no channels to lend, no book of who has what, no bytes that wait. A publish
 sends bytes that were encoded once, through one socket under one lock; a drain sleeps. So what it
@@ -20,6 +22,7 @@ from benchmarks.clients.speed.base import (
     DOUBT,
     LEASE,
     PATIENCE,
+    PREFETCH,
     RECOVER,
     Session,
     Speed,
@@ -49,6 +52,9 @@ class _Wired(Session):
     def publish_confirmed(self, queue: str, body: bytes) -> None:
         self._wire.publish("", queue, body)
 
+    def consume(self, queue: str, count: int) -> None:
+        self._wire.consume_alike(queue, count, PREFETCH)
+
     def abandon(self) -> None:
         self._wire.close()
 
@@ -59,7 +65,7 @@ class _Wired(Session):
 class Floor(Speed):
     name = "floor"
     shares = False
-    cannot = frozenset({CONSUME, DOUBT, LEASE})
+    cannot = frozenset({DOUBT, LEASE})
 
     @property
     def version(self) -> str:
