@@ -21,6 +21,7 @@ from .confirms import MAX_OUTSTANDING, Confirmation, return_key
 from .core import ChannelCore
 from .errors import PublishTimeout
 from .frames import (
+    Sig,
     ack_frame,
     body_bytes,
     encode_properties,
@@ -47,13 +48,18 @@ class SharedChannel(ChannelCore):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # What keeps a channel from being lent again; `_spoiled` says why for good.
         self._spoiled: str | None = None
+        # In the order in which they were dispatched, which is that of their tags.
         self._unacked: dict[int, None] = {}
+        # Tag and frame of the acknowledgement sent last, while it may be sent with the next one.
+        self._last_ack: tuple[int, bytes] | None = None
         self._prefetch_set = False
         # The calls that open it, until they are answered.
         self._opening: list[Call] = []
         # How far the outbox must have sent for this channel's messages to be with the kernel.
         self._mark = 0
         super().__init__(*args, **kwargs)
+        # When it is dispatched, as a delivery: the caller of `basic_get` may be late.
+        self._callbacks[spec.Basic.GetOk] = self._fetched
 
     def __repr__(self) -> str:
         state = "open"
@@ -297,24 +303,55 @@ class SharedChannel(ChannelCore):
     def basic_get(self, queue: str = "", no_ack: bool = False, argsig: str = "Bsb") -> Any:
         """One message from a queue, or None; see `amqp.Channel.basic_get`."""
         message = super().basic_get(queue, no_ack, argsig)
-        if message is not None and not no_ack:
-            self._unacked[message.delivery_tag] = None
+        if message is not None and no_ack:
+            self._unacked.pop(message.delivery_tag, None)
         return message
 
+    def _fetched(self, delivery_tag: int, *_: Any) -> None:
+        self._unacked[delivery_tag] = None
+
     def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
-        """Acknowledge one delivery, or all up to it."""
-        self._settle(delivery_tag, multiple)
-        self._send(ack_frame(self.channel_id, delivery_tag, multiple))
+        """Acknowledge one delivery, or all up to it.
+
+        Where the one before still waits to be sent, and no older delivery is unacknowledged, both
+        go as one (`multiple`), which costs the broker half.
+        """
+        with self.inbox.lock:
+            self._check()
+            last, self._last_ack = self._last_ack, None
+            if multiple or delivery_tag not in self._unacked:
+                # Of a tag that is not known the broker is to hear, and to say so.
+                self._settle(delivery_tag, multiple)
+                flush = self._outbox.push(ack_frame(self.channel_id, delivery_tag, multiple))
+            else:
+                del self._unacked[delivery_tag]
+                before = None
+                if last is not None and last[0] < delivery_tag and self._is_oldest(delivery_tag):
+                    before = last[1] if self._outbox.ends_with(last[1]) else None
+                frame = ack_frame(self.channel_id, delivery_tag, before is not None)
+                self._last_ack = (delivery_tag, frame)
+                flush = self._outbox.push_ack(frame, before, bool(self.inbox.events))
+        if flush:
+            self._outbox.flush(short=True, patient=True)
 
     def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         """Refuse one delivery, or all up to it (RabbitMQ's basic.nack; py-amqp has none)."""
-        self._settle(delivery_tag, multiple)
-        self.send_method(spec.Basic.Nack, "Lbb", (delivery_tag, multiple, requeue))
+        self._refuse(delivery_tag, multiple, spec.Basic.Nack, "Lbb", (multiple, requeue))
 
-    def basic_reject(self, delivery_tag: int, requeue: bool, argsig: str = "Lb") -> Any:
+    def basic_reject(self, delivery_tag: int, requeue: bool, argsig: str = "Lb") -> None:
         """Refuse one delivery."""
-        self._settle(delivery_tag, False)
-        return super().basic_reject(delivery_tag, requeue, argsig)
+        self._refuse(delivery_tag, False, spec.Basic.Reject, argsig, (requeue,))
+
+    def _refuse(
+        self, delivery_tag: int, multiple: bool, sig: Sig, kinds: str, more: tuple[bool, ...]
+    ) -> None:
+        frame = method_frame(self.channel_id, sig, dumps(kinds, (delivery_tag, *more)))
+        with self.inbox.lock:
+            self._check()
+            self._settle(delivery_tag, multiple)
+            flush = self._outbox.push(frame)
+        if flush:
+            self._outbox.flush(short=True, patient=True)
 
     def basic_recover(self, requeue: bool = False) -> Any:
         """Ask for all unacked deliveries again."""
@@ -336,7 +373,19 @@ class SharedChannel(ChannelCore):
         self._spoiled = "its flow was changed"
         return super().flow(active)
 
+    def _is_oldest(self, delivery_tag: int) -> bool:
+        """Whether nothing older is unacknowledged. Needs the channel lock.
+
+        What is settled is booked and sent in one step, so that no acknowledgement of another
+        thread is on its way that a `multiple` one would be ahead of.
+        """
+        try:
+            return next(iter(self._unacked), delivery_tag) >= delivery_tag
+        except RuntimeError:
+            return False  # a delivery is just being dispatched
+
     def _settle(self, delivery_tag: int, multiple: bool) -> None:
+        """Book it. Needs the channel lock."""
         if not multiple:
             self._unacked.pop(delivery_tag, None)
             return

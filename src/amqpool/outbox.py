@@ -8,6 +8,8 @@ I/O thread, which polls for room; so is the work after `HAND_OVER_ROUNDS`.
 One thread alone has nobody to combine with. So in a burst of sends the I/O thread is the sender,
 and takes what the other appends while it waits for its turn. A lone publish is never left to it:
 the first of a burst are sent at once, and a pause, a flush or a turn with little to send ends it.
+Acknowledgements with more deliveries behind them are known for a burst from the first: the I/O
+thread sends them, and of those that say the same together it finds one.
 
 The outbox is bounded: a publish waits for room, with a deadline. Control frames (acks, replies,
 heartbeats) are tiny and always accepted. A write error ends the outbox; it is the I/O thread that
@@ -55,6 +57,7 @@ WHY: Final = 1.0
 #: The outbox belongs to nobody, to a caller that is sending, or to the I/O thread.
 _FREE, _CALLER, _IO = 0, 1, 2
 
+_Given = TypeVar("_Given")
 _Said = TypeVar("_Said")
 Send = Callable[[bytes | memoryview], int]
 
@@ -117,6 +120,19 @@ class Outbox:
     def push(self, data: bytes) -> bool:
         """Append a control frame. True: the caller must call `flush()` once it holds no lock."""
         return self._alone(self._append, data)
+
+    def push_ack(self, data: bytes, before: bytes | None, more: bool) -> bool:
+        """As `push`; where `before`, which is as long, waits as the last of all, in its place.
+
+        `more` are about to follow: the I/O thread sends, and takes along what was appended until
+        it has its turn.
+        """
+        return self._alone(self._append_ack, (data, before, more))
+
+    def ends_with(self, data: bytes) -> bool:
+        """Whether that very piece was appended last, and waits to be sent."""
+        chunks = self._chunks
+        return bool(chunks) and chunks[-1] is data
 
     def push_beat(self, data: bytes) -> bool:
         """As `push`, for a heartbeat: it may stand behind Connection.Close.
@@ -268,7 +284,7 @@ class Outbox:
             self._rest = None
             self._notify_all()
 
-    def _alone(self, act: Callable[[bytes], _Said], data: bytes) -> _Said:
+    def _alone(self, act: Callable[[_Given], _Said], data: _Given) -> _Said:
         """Do it under the lock; not in the lock's queue, but when the lock is free."""
         if get_ident() == self._main:
             # Alone may be interrupted (Ctrl-C) between taking the lock and being able to give it
@@ -309,6 +325,17 @@ class Outbox:
         if self._refuses:
             raise self._lost()
         return self._put(data)
+
+    def _append_ack(self, ack: tuple[bytes, bytes | None, bool]) -> bool:
+        data, before, more = ack
+        if before is not None and not self._refuses and self.ends_with(before):
+            # Somebody is about to send it already.
+            self._chunks[-1] = data
+            return False
+        flush = self._append(data)
+        if flush and more:
+            self._owner = _IO
+        return flush
 
     def _put(self, data: bytes) -> bool:
         self._chunks.append(data)

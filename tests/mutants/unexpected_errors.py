@@ -49,6 +49,21 @@ class AcquireAlwaysRaises(Nth):
         raise RuntimeError("acquire is broken")
 
 
+class AckIncludesTheOlder(Mutant):
+    """Acknowledgements that wait to be sent go as one, whatever lies between them.
+
+    A delivery that the application has not acknowledged yet is acknowledged with the later one. Its
+    own acknowledgement is then one of a tag that the broker does not know.
+    """
+
+    scenario = "consumers_under_kills"
+    load = "10x30x10"
+    rises = ("unexpected_errors",)
+
+    def mutate(self) -> None:
+        wrap("amqpool:SharedChannel._is_oldest", lambda is_oldest: lambda channel, tag: True)
+
+
 class HeartbeatThreadDies(Mutant):
     """Heartbeats have a thread of their own, and it dies with the first connection that is lost.
 
@@ -140,6 +155,7 @@ MUTANTS: tuple[type[Mutant], ...] = (
     StaleError,
     EveryPublishRaises,
     AcquireAlwaysRaises,
+    AckIncludesTheOlder,
     HeartbeatThreadDies,
     ThreadDies,
     ForeignChannelError,

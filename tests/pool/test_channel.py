@@ -9,6 +9,7 @@ from typing import Any
 
 import amqp
 import pamqp.commands as c
+import pamqp.frame
 import pytest
 
 from amqpool import (
@@ -22,7 +23,9 @@ from amqpool import (
     SharedConnection,
     confirms,
 )
+from amqpool import outbox as outbox_module
 from amqpool.channel import CLEAN, DEAD, DIRTY, SETTLING
+from amqpool.outbox import Outbox
 from tests.pool.peer import Peer, Session
 
 Until = Callable[[Callable[[], Any]], None]
@@ -444,6 +447,104 @@ def test_deliveries_come_in_order_and_acks_are_booked() -> None:
         assert "0 unacked" in repr(channel)
         (nack,) = session.wait_for(c.Basic.Nack)
         assert (nack[1].delivery_tag, nack[1].requeue) == (1, False)
+
+
+ACK, NACK, REJECT = "ack", "nack", "reject"
+
+
+@pytest.mark.parametrize(
+    ("done", "sent"),
+    [
+        ([(ACK, 1)], [(ACK, 1, False)]),
+        ([(ACK, 1), (ACK, 2), (ACK, 3)], [(ACK, 3, True)]),
+        # Number 1 is not acknowledged: none that includes it.
+        ([(ACK, 2), (ACK, 3)], [(ACK, 2, False), (ACK, 3, False)]),
+        ([(ACK, 2), (ACK, 1)], [(ACK, 2, False), (ACK, 1, False)]),
+        ([(ACK, 3), (ACK, 2), (ACK, 1)], [(ACK, 3, False), (ACK, 2, False), (ACK, 1, False)]),
+        (
+            [(ACK, 2), (ACK, 3), (ACK, 1), (ACK, 4), (ACK, 5)],
+            [(ACK, 2, False), (ACK, 3, False), (ACK, 5, True)],
+        ),
+        # One that the broker is to object to goes on its own, and so does what comes behind it.
+        ([(ACK, 1), (ACK, 1), (ACK, 2)], [(ACK, 1, False), (ACK, 1, False), (ACK, 2, False)]),
+        ([(ACK, 1), (ACK, 9), (ACK, 2)], [(ACK, 1, False), (ACK, 9, False), (ACK, 2, False)]),
+        # What is between two keeps them apart.
+        ([(ACK, 1), (NACK, 2), (ACK, 3)], [(ACK, 1, False), (NACK, 2, False), (ACK, 3, False)]),
+        ([(REJECT, 1), (ACK, 2), (ACK, 3)], [(REJECT, 1, None), (ACK, 3, True)]),
+        (
+            [(ACK, 1), ("other", 0), (ACK, 2)],
+            [(ACK, 1, False), ("other", 0, None), (ACK, 2, False)],
+        ),
+        # As the application says it.
+        ([("up to", 2), (ACK, 3), (ACK, 4)], [(ACK, 2, True), (ACK, 4, True)]),
+        ([(ACK, 1), ("up to", 0), (ACK, 9)], [(ACK, 1, False), (ACK, 0, True), (ACK, 9, False)]),
+    ],
+)
+def test_acks_that_wait_to_be_sent_go_as_one_where_that_says_the_same(
+    done: list[tuple[str, int]], sent: list[tuple[str, int, bool | None]]
+) -> None:
+    with Peer() as peer, channels(2, peer) as (channel, other):
+        got: list[Any] = []
+        tag = channel.basic_consume("q", callback=got.append)
+        for number in range(1, 6):
+            peer.session().content(1, c.Basic.Deliver(tag, number, False, "", "q"), b"")
+        for _ in range(5):
+            channel.drain_events(5)
+        # Nothing is sent until all of it was done: the I/O thread has not had its turn.
+        raw: list[bytes] = []
+        outbox = Outbox(
+            lambda data: raw.append(bytes(data)) or len(data),  # type: ignore[func-returns-value]
+            lambda: None,
+            lambda: ConnectionLost("gone"),
+            1000,
+        )
+        outbox._owner = outbox_module._IO
+        channel._outbox = other._outbox = outbox
+        try:
+            for what, number in done:
+                if what == ACK:
+                    channel.basic_ack(number)
+                elif what == "up to":
+                    channel.basic_ack(number, multiple=True)
+                elif what == NACK:
+                    channel.basic_nack(number)
+                elif what == REJECT:
+                    channel.basic_reject(number, requeue=True)
+                else:
+                    other.basic_nack(number)
+            outbox.flush(io=True)
+        finally:
+            channel._outbox = other._outbox = channel.connection.outbox
+    frames = []
+    stream = b"".join(raw)
+    while stream:
+        used, number, method = pamqp.frame.unmarshal(stream)
+        stream = stream[used:]
+        what = "other" if number == 2 else type(method).__name__.lower()
+        multiple = getattr(method, "multiple", None) if number == 1 else None
+        frames.append((what, method.delivery_tag, multiple))
+    assert frames == sent
+
+
+@pytest.mark.parametrize(("no_ack", "unacked"), [(False, "1 unacked"), (True, "0 unacked")])
+def test_what_was_fetched_is_booked_before_its_caller_is_back(
+    no_ack: bool, unacked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an acknowledgement of another thread could include it meanwhile."""
+    booked: list[str] = []
+    back = amqp.Channel._on_get_ok
+
+    def on_get_ok(channel: Any, *args: Any) -> Any:
+        booked.append(repr(channel))
+        return back(channel, *args)
+
+    monkeypatch.setattr(amqp.Channel, "_on_get_ok", on_get_ok)
+    answer = c.Basic.GetOk(1, False, "", "q", 0)
+    answers = {c.Basic.Get: lambda s, n, m: s.content(n, answer, b"x")}
+    with Peer(answers=answers) as peer, channels(1, peer) as (channel,):
+        assert channel.basic_get("q", no_ack=no_ack).body == b"x"
+        assert "1 unacked" in booked[0]
+        assert unacked in repr(channel)
 
 
 def test_a_delivery_for_nobody_is_requeued_unless_it_needs_no_ack() -> None:

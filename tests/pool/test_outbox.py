@@ -454,3 +454,78 @@ def test_a_refused_message_leaves_the_lock_free(crowd: Any) -> None:
     threads.join()
     assert [str(error) for error in threads.errors] == ["it is gone"] * 2
     assert outbox.pending == 0
+
+
+# -- acknowledgements that are sent as one ------------------------------------------------------
+
+
+def test_an_ack_takes_the_place_of_the_one_before_while_that_waits_last() -> None:
+    outbox, kernel = make()
+    first, second, third = b"ack1", b"ack2", b"ack3"
+    assert outbox.push_ack(first, None, True) is True
+    assert outbox.wants_io
+    assert outbox.ends_with(first)
+    mark = outbox.mark
+    assert outbox.push_ack(second, first, True) is False
+    # It is as long: marks and bounds stay as they are.
+    assert (outbox.mark, outbox.pending, outbox.ends_with(second)) == (mark, 4, True)
+    assert outbox.push_ack(third, first, True) is False
+    outbox.flush()
+    assert (kernel.sends, kernel.wakes) == ([], 1)
+    outbox.flush(io=True)
+    assert kernel.sends == [b"ack2ack3"]
+    assert not outbox.wants_io
+    assert not outbox.ends_with(third)
+
+
+def test_an_ack_stays_behind_what_was_appended_before_it() -> None:
+    """One that took its predecessor's place further up would overtake the publish that the
+    application made first."""
+    outbox, kernel = make()
+    first = b"ack1"
+    outbox.push_ack(first, None, True)
+    outbox.admit(b"publish")
+    assert not outbox.ends_with(first)
+    outbox.push_ack(b"ack2", first, True)
+    outbox.flush(io=True)
+    assert kernel.bytes == b"ack1publishack2"
+
+
+def test_an_ack_of_bytes_that_are_equal_and_others_is_another() -> None:
+    outbox, kernel = make()
+    outbox.push_ack(bytes([1, 2]), None, True)
+    twin = bytes([1, 2])
+    assert not outbox.ends_with(twin)
+    outbox.push_ack(b"ab", twin, True)
+    outbox.flush(io=True)
+    assert kernel.bytes == b"\1\2ab"
+
+
+def test_a_lone_ack_is_sent_by_its_caller() -> None:
+    outbox, kernel = make()
+    assert outbox.push_ack(b"ack1", None, False) is True
+    assert not outbox.wants_io
+    outbox.flush()
+    assert (kernel.sends, kernel.wakes) == ([b"ack1"], 0)
+    # It is gone: the next one is appended.
+    assert outbox.push_ack(b"ack2", None, False) is True
+
+
+def test_an_ack_is_refused_once_the_connection_is_gone() -> None:
+    outbox, _ = make()
+    first = b"ack1"
+    outbox.push_ack(first, None, True)
+    outbox.fail(OSError("broken"))
+    with pytest.raises(ConnectionLost):
+        outbox.push_ack(b"ack2", first, True)
+
+
+def test_a_mark_is_reached_when_the_ack_that_took_the_place_is_sent() -> None:
+    outbox, _ = make()
+    first = b"ack1"
+    outbox.push_ack(first, None, True)
+    mark = outbox.mark
+    outbox.push_ack(b"ack2", first, True)
+    assert not outbox.is_sent(mark)
+    outbox.flush(io=True)
+    assert outbox.is_sent(mark)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import random
 import subprocess
 import sys
 import time
@@ -164,3 +166,53 @@ def test_a_connection_error_of_ones_own_making_ends_the_generation(
             assert lease.generation == 2
             with pytest.raises(DrainTimeout):
                 lease.channel.drain_events(0.01)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_exactly_what_was_acknowledged_is_gone(url: str, seed: int, crowd: Any) -> None:
+    """Threads acknowledge one channel's deliveries in any order, and a fifth of them never: what
+    is sent together must not include one of those, nor one that is acknowledged later."""
+    rng = random.Random(seed)
+    with ChannelPool(url, size=2, prefetch=0) as pool:
+        declare(pool, "q")
+        with pool.lease() as lease:
+            for number in range(400):
+                lease.channel.basic_publish(amqp.Message(b"%d" % number), routing_key="q")
+        # The last one stays unacknowledged: no order of the others may make it go.
+        kept = {*rng.sample(range(399), 80), 399}
+        handed: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(4)]
+        with pool.lease() as lease:
+            channel = lease.channel
+            held: list[Any] = []
+
+            def hand(message: Any) -> None:
+                if int(message.body) in kept:
+                    return
+                held.append(message)
+                if len(held) == 5:
+                    rng.shuffle(held)
+                    while held:
+                        handed[rng.randrange(4)].put(held.pop())
+
+            channel.basic_consume("q", callback=hand)
+
+            def work(number: int) -> None:
+                if number == 4:
+                    for _ in range(400):
+                        channel.drain_events(DEADLINE)
+                    for message in held:
+                        handed[0].put(message)
+                    for each in handed:
+                        each.put(None)
+                    return
+                while (message := handed[number].get(timeout=DEADLINE)) is not None:
+                    channel.basic_ack(message.delivery_tag)
+
+            crowd(5, work).run()
+            # Behind every acknowledgement: one of a tag that is not there costs the channel.
+            assert channel.queue_declare("q", passive=True).message_count == 0
+        with pool.lease() as lease:
+            left = []
+            while (message := lease.channel.basic_get("q", no_ack=True)) is not None:
+                left.append(int(message.body))
+    assert sorted(left) == sorted(kept)
