@@ -1,10 +1,9 @@
 """The floors: what no client can be faster than. No client library takes part.
 
 Publishing: frames that were encoded once, sent in large pieces, so that the broker alone sets the
-pace. Consuming: deliveries are counted by their bytes, and what one read brought is acknowledged,
-each by itself, with one send of frames that were encoded before. Recovery and confirms: the
-instrument's own blocking client on one socket and one thread, which connects, shakes hands, opens a
-channel and publishes, and does nothing else.
+pace. Consuming: deliveries are counted by their bytes, and what one read brought is acknowledged
+with one frame. Recovery and confirms: the instrument's own blocking client on one socket and one
+thread, which connects, shakes hands, opens a channel and publishes, and does nothing else.
 
 One connection for all: no channels to lend, no book of who has what, no bytes that wait. A publish
 sends bytes that were encoded once, through one socket under one lock; a drain sleeps. So what it
