@@ -50,6 +50,9 @@ class SharedChannel(ChannelCore):
         self._spoiled: str | None = None
         # In the order in which they were dispatched, which is that of their tags.
         self._unacked: dict[int, None] = {}
+        # Deliveries and gets so far, and the tag of the latest: as many, if none was overlooked.
+        self._booked = 0
+        self._latest = 0
         # Tag and frame of the acknowledgement sent last, while it may be sent with the next one.
         self._last_ack: tuple[int, bytes] | None = None
         self._prefetch_set = False
@@ -308,7 +311,13 @@ class SharedChannel(ChannelCore):
         return message
 
     def _fetched(self, delivery_tag: int, *_: Any) -> None:
-        self._unacked[delivery_tag] = None
+        self._book_delivery(delivery_tag, no_ack=False)
+
+    def _book_delivery(self, delivery_tag: int, *, no_ack: bool) -> None:
+        self._booked += 1
+        self._latest = delivery_tag
+        if not no_ack:
+            self._unacked[delivery_tag] = None
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> None:
         """Acknowledge one delivery, or all up to it.
@@ -377,8 +386,12 @@ class SharedChannel(ChannelCore):
         """Whether nothing older is unacknowledged. Needs the channel lock.
 
         What is settled is booked and sent in one step, so that no acknowledgement of another
-        thread is on its way that a `multiple` one would be ahead of.
+        thread is on its way that a `multiple` one would be ahead of. The broker counts its
+        deliveries (specification, section 1.8.3.13): when fewer were booked here, one was lost on
+        the way to the application, and is to come again when the channel ends.
         """
+        if self._booked != self._latest:
+            return False
         try:
             return next(iter(self._unacked), delivery_tag) >= delivery_tag
         except RuntimeError:
@@ -403,8 +416,7 @@ class SharedChannel(ChannelCore):
         msg: Any,
     ) -> None:
         no_ack = consumer_tag in self.no_ack_consumers
-        if not no_ack:
-            self._unacked[delivery_tag] = None
+        self._book_delivery(delivery_tag, no_ack=no_ack)
         callback = self.callbacks.get(consumer_tag)
         if callback is not None:
             # As py-amqp does it.

@@ -526,6 +526,34 @@ def test_acks_that_wait_to_be_sent_go_as_one_where_that_says_the_same(
     assert frames == sent
 
 
+@pytest.mark.parametrize(
+    ("tags", "oldest"),
+    [
+        ([1, 2], True),
+        # One was lost on the way here: nobody may acknowledge it.
+        ([2], False),
+        ([1, 3], False),
+        # One came twice.
+        ([1, 1, 2], False),
+        ([1, 1], False),
+    ],
+)
+def test_what_the_application_never_saw_is_not_acknowledged_with_others(
+    tags: list[int], oldest: bool
+) -> None:
+    with Peer() as peer, channels(1, peer) as (channel,):
+        got: list[Any] = []
+        name = channel.basic_consume("q", callback=got.append)
+        for number in tags:
+            peer.session().content(1, c.Basic.Deliver(name, number, False, "", "q"), b"")
+        for _ in tags:
+            channel.drain_events(5)
+        for number in set(tags):
+            channel._unacked.pop(number)
+        with channel.inbox.lock:
+            assert channel._is_oldest(max(tags)) is oldest
+
+
 @pytest.mark.parametrize(("no_ack", "unacked"), [(False, "1 unacked"), (True, "0 unacked")])
 def test_what_was_fetched_is_booked_before_its_caller_is_back(
     no_ack: bool, unacked: str, monkeypatch: pytest.MonkeyPatch
