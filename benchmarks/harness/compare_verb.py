@@ -262,15 +262,21 @@ def _earlier(file: Path) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Of the source that is measured; with a plus where files were edited."""
-    here = Path(__file__).parent
+    """Of the source that is measured; with a plus where it was edited. That a page was written
+    between two runs is no edit."""
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+        commit = _git("rev-parse", "--short", "HEAD")
+        edited = _git("status", "--porcelain", "--", "src", "benchmarks", "pyproject.toml")
     except (OSError, subprocess.SubprocessError):
         return "an unknown commit"
+    return f"{commit}+" if edited else commit
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True
+    )
     return done.stdout.strip()
 
 
