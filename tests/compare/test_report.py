@@ -66,7 +66,7 @@ def test_the_report_says_what_an_earlier_run_agrees_with() -> None:
     text = markdown({**found, "agreement": {**earlier, "reversed": turned}})
     assert "On 2026-01-01, amqpool at abb: 3 of 7 pairs of clients" in text
     assert (
-        "was that of 1 pairs: publish, 50 threads: amqpool 0.1 and py-amqp, a connection per "
+        "was that of 1: publish, 50 threads: amqpool 0.1 and py-amqp, a connection per "
         "thread 5.4.2."
     ) in text
     assert "| publish, 50 threads | 3 | 2 | 1 | 1 |" in text

@@ -168,8 +168,8 @@ def _agreement(found: Mapping[str, Any]) -> str:
     lines = (
         f"On {agreement['when']}, amqpool at {agreement['commit']}: {same} of {pairs} pairs of "
         f"clients came out in the same order. An order is clear when one of the two is ahead in "
-        f"every round; clear in both runs, and not the same, was that of {reverse} pairs"
-        f"{': ' if turned else ''}{turned}."
+        f"every round; clear in both runs, and not the same, was that of "
+        f"{reverse or 'none'}{': ' if turned else ''}{turned}."
     )
     rows = [
         [found["works"].get(work, work), *(f"{counts[name]}" for name in ORDERS)]
