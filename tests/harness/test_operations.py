@@ -41,7 +41,7 @@ SOUND = {
         *FIRST,
         *PUBLISH * 3,
         "consume",
-        *["deliver", "ack"] * 3,
+        *["deliver", "deliver", "ack", "ack", "deliver", "ack"],
         "cancel",
         "released",
         "op",
@@ -118,6 +118,14 @@ def test_the_shapes_of_the_entries() -> None:
     assert timeless("op", 2) == [
         [name, "ok"] for name in ("consume_ack", "get", "publish_returned")
     ]
+
+
+def test_of_each_two_deliveries_the_later_one_is_acknowledged_first() -> None:
+    done = Done(Pretender(), Step("consume_ack", size=64, count=5))
+    came = [entry[4] for entry in done.of("deliver")]
+    acked = [entry[4] for entry in done.of("ack")]
+    assert len(set(came)) == 5
+    assert acked == [came[n] for n in (1, 0, 3, 2, 4)]
 
 
 def test_large_bodies_and_unroutable_ones() -> None:

@@ -36,7 +36,7 @@ class TwoReconnect(Mutant):
 
     Both connect, and the pool is the one's that came last, younger or older. The channels of the
     other are lent until they die, nobody closes it, and it is there when the pool is closed. Both
-    threads may come to serve the same connection, which poll() refuses.
+    threads may come to serve the same connection, which poll() refuses (unexpected_errors).
     Widened: a pause between the decision to recover and the note that somebody does.
     """
 
