@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             f" searches were run instead: {', '.join(stale)}"
         )
         terminalreporter.line("new ones, in a minute: python -m tools.corpus --refresh")
+
+
+@pytest.fixture(name="vacant")
+def _vacant() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections. It is taken: one that was given back may be
+    another test's listener a moment later."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def _patchable() -> dict[tuple[str, ...], Any]:

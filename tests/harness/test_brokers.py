@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +148,11 @@ def test_several_nodes_are_given_to_the_client_and_declared_as_quorum_queues() -
         ]
 
 
-def test_a_node_that_does_not_answer_is_the_user_s_to_mend() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    choice = external(Endpoint("127.0.0.1", port, "me", "secret"))
+def test_a_node_that_does_not_answer_is_the_user_s_to_mend(vacant: int) -> None:
+    choice = external(Endpoint("127.0.0.1", vacant, "me", "secret"))
     with kept_broker(choice) as broker, pytest.raises(EnvironmentProblem) as caught:
         run_trial(Request(KILLS, "4x24x8", 1, broker=choice.label), broker=broker)
-    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert f"127.0.0.1:{vacant}" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 import threading
 import time
@@ -268,11 +267,9 @@ def test_a_drip_does_not_stretch_the_connect_timeout(dial: Callable[..., None]) 
         stop.set()
 
 
-def test_nobody_there(dial: Callable[..., None]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+def test_nobody_there(dial: Callable[..., None], vacant: int) -> None:
     with pytest.raises(ConnectionLost, match="refused"):
-        dial(f"127.0.0.1:{port}")
+        dial(f"127.0.0.1:{vacant}")
 
 
 @pytest.mark.parametrize("code", [403, 530])

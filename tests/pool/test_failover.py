@@ -23,11 +23,9 @@ def url(port: int) -> str:
 
 
 @pytest.fixture
-def refusing() -> str:
+def refusing(vacant: int) -> str:
     """Nobody listens."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
-    return url(port)
+    return url(vacant)
 
 
 @pytest.fixture

@@ -161,11 +161,9 @@ def test_a_session_that_never_reads_hurts_nobody(proxy: ProxyProcess) -> None:
 # -- the client side ----------------------------------------------------------------------------
 
 
-def test_no_proxy_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+def test_no_proxy_there(vacant: int) -> None:
     with pytest.raises(ControlError, match="is its process alive"):
-        Control(port, TOKEN)
+        Control(vacant, TOKEN)
 
 
 def test_a_call_has_a_deadline_even_when_bytes_trickle_in() -> None:

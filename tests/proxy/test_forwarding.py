@@ -130,10 +130,8 @@ def test_a_side_that_never_closes_is_not_waited_for(proxy: ProxyProcess, tmp_pat
     assert proxy.ended(tmp_path)["end"] == "broker"  # and the client is still open
 
 
-def test_no_broker(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    with running(port=port) as proxy, proxy.connect() as client:
+def test_no_broker(tmp_path: Path, vacant: int) -> None:
+    with running(port=vacant) as proxy, proxy.connect() as client:
         assert to_end(client)[0] == b""
         assert proxy.ended(tmp_path)["end"] == "broker"
 

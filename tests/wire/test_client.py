@@ -173,11 +173,9 @@ def test_login_failures_do_not_show_the_password(port):
         assert repr(client) == f"<WireClient 127.0.0.1:{port} open>"
 
 
-def test_nobody_there():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(WireError, match=f"cannot connect to 127.0.0.1:{port}"):
-        WireClient("127.0.0.1", port)
+def test_nobody_there(vacant):
+    with pytest.raises(WireError, match=f"cannot connect to 127.0.0.1:{vacant}"):
+        WireClient("127.0.0.1", vacant)
 
 
 # -- scripted peers ------------------------------------------------------------------------
