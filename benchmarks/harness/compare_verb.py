@@ -33,7 +33,7 @@ from benchmarks.harness.kinds import EMBEDDED, RABBITMQ
 from benchmarks.harness.processes import EnvironmentProblem
 from benchmarks.harness.speed.access import name_of, place_at
 from benchmarks.harness.speed.compare import FULL, MEASURED, QUICK, Cell, Comparison, Effort
-from benchmarks.harness.speed.ranking import NEEDED, agreement
+from benchmarks.harness.speed.ranking import agreement
 from benchmarks.harness.speed.report import MarkersError, document, inserted, markdown
 from benchmarks.harness.speed.runner import Place
 from benchmarks.harness.speed.verdicts import (
@@ -254,11 +254,14 @@ def _earlier(file: Path) -> dict[str, Any]:
         raise EnvironmentProblem(f"--against {file}: {error.strerror}") from error
     except ValueError as error:
         raise EnvironmentProblem(f"--against {file}: no JSON: {error}") from error
-    if not isinstance(found, dict) or any(name not in found for name in NEEDED):
-        raise EnvironmentProblem(f"--against {file}: not written by compare")
+    try:
+        # What would be found out after all was measured is found out now.
+        agreement(found, found)
+    except (KeyError, TypeError) as error:
+        raise EnvironmentProblem(f"--against {file}: not written by compare") from error
     if not found["speed"]:
         raise EnvironmentProblem(f"--against {file}: it has no speeds")
-    return found
+    return dict(found)
 
 
 def _commit() -> str:

@@ -53,6 +53,13 @@ def test_a_second_run_is_held_against_the_first(tmp_path: Path) -> None:
     assert "of 1 pairs" in (tmp_path / "embedded.md").read_text()
 
 
+def test_the_trials_of_a_client(tmp_path: Path) -> None:
+    words = ["--clients", "amqpool", "--quick", "--no-speed", "--out", str(tmp_path)]
+    assert main(["compare", *words]) == 0
+    found = json.loads((tmp_path / "embedded.json").read_text())
+    assert [trial["verdict"] for trial in found["trials"]] == ["valid"] * 4
+
+
 @pytest.mark.parametrize("half", ["--no-trials", "--no-speed"])
 def test_a_page_is_never_left_with_half_of_its_tables(
     half: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -70,6 +77,7 @@ def test_a_page_is_never_left_with_half_of_its_tables(
         ("{", "no JSON"),
         ("[]", "not written by compare"),
         ('{"speed": []}', "not written by compare"),
+        ('{"when": "", "commit": "", "partial": null, "speed": [{}]}', "not written by compare"),
         ('{"when": "", "commit": "", "partial": null, "speed": []}', "it has no speeds"),
     ],
 )

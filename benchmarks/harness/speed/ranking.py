@@ -20,16 +20,17 @@ from benchmarks.harness.speed.works import WORKS
 #: Rounds without which no order is clear: fewer agree by chance.
 ROUNDS: Final = 5
 
-#: What a document must say of the run before to be held against.
-NEEDED: Final = ("when", "commit", "partial", "speed")
-
 #: The pairs of one work, by what became of their order.
 SAME, CHANGED, ONCE, REVERSED = "same", "changed", "clear once", "reversed"
+ORDERS: Final = (SAME, CHANGED, ONCE, REVERSED)
 
 
 def agreement(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """``works``: counts of the pairs that both runs measured, by work; ``reversed``: those whose
-    order was clear in both and not the same, as [work, client, client]."""
+    order was clear in both and not the same, as [work, client, client].
+
+    Raises KeyError or TypeError for a document that is none.
+    """
     works: dict[str, Counter[str]] = {}
     turned = []
     old = _places(before)
@@ -48,10 +49,7 @@ def agreement(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
     return {
         "when": before["when"],
         "commit": before["commit"],
-        "works": {
-            work: {name: counts[name] for name in (SAME, CHANGED, ONCE, REVERSED)}
-            for work, counts in works.items()
-        },
+        "works": {work: {name: counts[name] for name in ORDERS} for work, counts in works.items()},
         "reversed": turned,
     }
 

@@ -10,13 +10,10 @@ from typing import Any
 
 from benchmarks.clients.speed.table import SUBJECT, load_speed
 from benchmarks.harness.speed.compare import CANNOT, MEASURED, Cell
-from benchmarks.harness.speed.ranking import CHANGED, ONCE, REVERSED, SAME
+from benchmarks.harness.speed.ranking import ORDERS, REVERSED, SAME
 from benchmarks.harness.speed.summary import by_place, cpu_us, figures_of, judge_aims, rounds_of
 from benchmarks.harness.speed.verdicts import LOADS, NONE, Verdict
 from benchmarks.harness.speed.works import WORKS
-
-#: The columns of the pairs, in their order.
-ORDERS = (SAME, CHANGED, ONCE, REVERSED)
 
 
 def document(
